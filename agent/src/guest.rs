@@ -1,0 +1,170 @@
+//! What a sandbox looks like from inside: paths, and the environment of cargo.
+//!
+//! The same for both sides of a job, so that nothing but the toolchain differs.
+
+use ejecta_core::experiment::Config;
+use ejecta_core::mode::{Scope, StepSpec};
+use ejecta_core::outcome::Side;
+
+use crate::sandbox::Command;
+use crate::toolchain::{Place, Toolchain};
+
+/// Where the sources of the store are, read-only.
+pub const SOURCES: &str = "/ejecta/store";
+/// Where cargo finds the index as a local registry, read-only.
+pub const INDEX: &str = "/ejecta/index";
+/// The job's read-only part.
+pub const JOB: &str = "/ejecta/job";
+/// The crate's source, with the job's manifest and lockfile.
+pub const SOURCE: &str = "/ejecta/job/source";
+/// The dependencies, as cargo's directory source.
+pub const VENDOR: &str = "/ejecta/job/vendor";
+/// `CARGO_HOME` while a lockfile is resolved.
+pub const RESOLVE_HOME: &str = "/ejecta/job/resolve-home";
+/// `CARGO_HOME` of all else.
+pub const HOME: &str = "/ejecta/job/home";
+/// The only directory besides `/tmp` that can be written.
+pub const WORK: &str = "/ejecta/work";
+/// The manifest beside which a lockfile is resolved.
+pub const RESOLVE_MANIFEST: &str = "/ejecta/work/resolve/Cargo.toml";
+
+/// Where the toolchain of a side is, read-only.
+pub fn toolchain(side: Side) -> &'static str {
+    match side {
+        Side::Baseline => "/ejecta/toolchains/baseline",
+        Side::Candidate => "/ejecta/toolchains/candidate",
+    }
+}
+
+/// cargo's configuration with the public registry replaced by the directory of dependencies.
+pub fn build_config() -> String {
+    replaced_registry(&format!("directory = \"{VENDOR}\""))
+}
+
+/// cargo's configuration with the public registry replaced by the index on disk.
+pub fn resolve_config() -> String {
+    replaced_registry(&format!("local-registry = \"{INDEX}\""))
+}
+
+fn replaced_registry(with: &str) -> String {
+    format!("[source.crates-io]\nreplace-with = \"ejecta\"\n\n[source.ejecta]\n{with}\n")
+}
+
+/// The environment that every cargo gets: nothing of the host's.
+fn environment(side: Side, place: &Place, home: &str) -> Vec<(String, String)> {
+    let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", toolchain(side));
+    let mut env = [
+        ("PATH", path.as_str()),
+        ("CARGO_HOME", home),
+        ("HOME", "/tmp"),
+        ("TMPDIR", "/tmp"),
+        ("USER", "ejecta"),
+        ("LANG", "C.UTF-8"),
+        ("CARGO_TERM_COLOR", "never"),
+        ("CARGO_TERM_PROGRESS_WHEN", "never"),
+        ("CARGO_NET_OFFLINE", "true"),
+        ("RUST_BACKTRACE", "1"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec();
+    if !place.library_dirs.is_empty() {
+        let dirs = place.library_dirs.iter();
+        let dirs: Vec<String> = dirs
+            .map(|dir| format!("{}/{dir}", toolchain(side)))
+            .collect();
+        env.push(("LD_LIBRARY_PATH".to_owned(), dirs.join(":")));
+    }
+    env
+}
+
+fn cargo(side: Side, args: &[&str], env: Vec<(String, String)>) -> Command {
+    let program = format!("{}/bin/cargo", toolchain(side));
+    Command {
+        argv: std::iter::once(program)
+            .chain(args.iter().map(|a| (*a).to_owned()))
+            .collect(),
+        env,
+        // cargo reads `.cargo/config.toml` of every directory above the one it starts in: none of
+        // the crate's are among those of the root.
+        cwd: "/".to_owned(),
+    }
+}
+
+/// `rustc -Vv` or `cargo -Vv`.
+pub fn version_command(side: Side, place: &Place, program: &str) -> Command {
+    Command {
+        argv: vec![
+            format!("{}/bin/{program}", toolchain(side)),
+            "-Vv".to_owned(),
+        ],
+        env: environment(side, place, "/tmp/cargo-home"),
+        cwd: "/".to_owned(),
+    }
+}
+
+/// Resolves a lockfile, afresh or from the one that is there, by the baseline's cargo.
+pub fn resolve_command(baseline: &Toolchain, from_published: bool) -> Command {
+    let env = environment(Side::Baseline, &baseline.place, RESOLVE_HOME);
+    let what: &[&str] = if from_published {
+        &["update", "--workspace"]
+    } else {
+        &["generate-lockfile"]
+    };
+    let args = [what, &["--offline", "--manifest-path", RESOLVE_MANIFEST]].concat();
+    cargo(Side::Baseline, &args, env)
+}
+
+/// One step of a mode.
+pub fn step_command(
+    side: Side,
+    toolchain: &Toolchain,
+    config: &Config,
+    step: &StepSpec,
+    tier: Scope,
+    build: &BuildOptions,
+) -> Command {
+    let mut args = step.cargo.to_vec();
+    if tier == Scope::All {
+        args.extend(step.all);
+    }
+    let manifest = format!("{SOURCE}/Cargo.toml");
+    args.extend([
+        "--locked",
+        "--offline",
+        "--message-format",
+        "json",
+        "--manifest-path",
+        &manifest,
+    ]);
+    if build.keep_going {
+        args.push("--keep-going");
+    }
+    let mut env = environment(side, &toolchain.place, HOME);
+    env.extend(
+        config
+            .mode
+            .spec()
+            .env
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+    );
+    let mut flags = vec![format!("--cap-lints={}", config.cap_lints)];
+    flags.extend(toolchain.spec.rustflags.iter().cloned());
+    let mut set = |key: &str, value: String| env.push((key.to_owned(), value));
+    // Separated as cargo separates them, so that a flag may hold spaces; older cargos read the
+    // other variable.
+    set("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    set("RUSTFLAGS", flags.join(" "));
+    set("CARGO_TARGET_DIR", format!("{WORK}/target"));
+    set("CARGO_BUILD_JOBS", build.cargo_jobs.to_string());
+    cargo(side, &args, env)
+}
+
+/// How cargo is told to build, beside what the experiment says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildOptions {
+    /// Go on after a failure.
+    pub keep_going: bool,
+    /// Compilers at once.
+    pub cargo_jobs: u32,
+}

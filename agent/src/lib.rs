@@ -1,0 +1,13 @@
+//! Sandboxes and jobs: the process that builds crates, and the isolation it builds them in.
+
+pub mod client;
+pub mod error;
+mod guest;
+mod health;
+pub mod job;
+pub mod preflight;
+pub mod sandbox;
+pub mod spool;
+pub mod toolchain;
+mod workdir;
+pub mod worker;

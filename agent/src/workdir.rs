@@ -1,0 +1,374 @@
+//! The directories of one job on the host: what its sandboxes see, and how they are filled.
+//!
+//! ```text
+//! JOB/ro/source         the crate, with the job's manifest and lockfile    read-only inside
+//! JOB/ro/vendor         a link to the store for each dependency            read-only inside
+//! JOB/ro/home           cargo's configuration                              read-only inside
+//! JOB/ro/resolve-home   likewise, for resolving                            read-only inside
+//! JOB/rw-N              what run N may write
+//! ```
+//!
+//! Files of the store are hard-linked into `source`, not copied: nobody writes there, inside
+//! because the mount is read-only, outside because the manifest and the lockfile are replaced and
+//! never opened for writing.
+
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use rustix::fs::{Gid, Uid};
+
+use crate::error::AgentError;
+use crate::guest;
+use crate::sandbox::{Mount, remove_tree};
+use crate::toolchain::Toolchains;
+
+/// The largest lockfile that is read back, in bytes.
+const MAX_LOCKFILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Files and directories of a local crate; more is a mistake of whoever named the directory.
+const MAX_LOCAL_ENTRIES: u64 = 200_000;
+
+/// The directories of one job. Removed when dropped, as far as that goes; [`JobDir::remove`] says
+/// whether it went.
+#[derive(Debug)]
+pub struct JobDir {
+    root: PathBuf,
+    runs: u32,
+}
+
+impl JobDir {
+    /// Makes the directories at `root`, which must not be there.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn create(root: PathBuf) -> Result<Self, AgentError> {
+        let dir = Self { root, runs: 0 };
+        let make = |path: &Path| make_dir(path).map_err(AgentError::io("make", path));
+        make(&dir.root)?;
+        for part in ["ro", "ro/source", "ro/vendor", "ro/home", "ro/resolve-home"] {
+            make(&dir.root.join(part))?;
+        }
+        dir.write("ro/home/config.toml", &guest::build_config())?;
+        dir.write("ro/resolve-home/config.toml", &guest::resolve_config())?;
+        Ok(dir)
+    }
+
+    /// The crate's source.
+    pub fn source(&self) -> PathBuf {
+        self.root.join("ro/source")
+    }
+
+    /// Fills the source from a directory of the store.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn link_source(&self, from: &Path) -> Result<(), AgentError> {
+        copy_tree(from, &self.source(), &mut Copy::linking()).map_err(AgentError::io("copy", from))
+    }
+
+    /// Fills the source from a directory of the user's, without `target` and `.git`.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`], also when there are absurdly many files.
+    pub fn copy_source(&self, from: &Path) -> Result<(), AgentError> {
+        copy_tree(from, &self.source(), &mut Copy::copying()).map_err(AgentError::io("copy", from))
+    }
+
+    /// Reads a file of the source as text; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn read_source(&self, name: &str) -> Result<Option<String>, AgentError> {
+        let path = self.source().join(name);
+        read_text(&path).map_err(AgentError::io("read", &path))
+    }
+
+    /// Replaces a file of the source.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn write_source(&self, name: &str, text: &str) -> Result<(), AgentError> {
+        self.write(&format!("ro/source/{name}"), text)
+    }
+
+    /// Removes a file of the source, if it is there.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn remove_source(&self, name: &str) -> Result<(), AgentError> {
+        let path = self.source().join(name);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(AgentError::io("remove", &path)(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces a file, never writing through one that is there: it may be a link to the store.
+    fn write(&self, name: &str, text: &str) -> Result<(), AgentError> {
+        let path = self.root.join(name);
+        let replace = || {
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o644))
+        };
+        replace().map_err(AgentError::io("write", &path))
+    }
+
+    /// Makes the links of the directory source: one for each name of a directory in the store.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn link_dependencies<'a>(
+        &self,
+        directories: impl Iterator<Item = &'a str>,
+    ) -> Result<(), AgentError> {
+        let vendor = self.root.join("ro/vendor");
+        for directory in directories {
+            let link = vendor.join(directory);
+            let target = format!("{}/{directory}", guest::SOURCES);
+            match symlink(target, &link) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(AgentError::io("link", &link)(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the writable directory of the next run.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn next_run(&mut self) -> Result<RunDir, AgentError> {
+        self.runs += 1;
+        let path = self.root.join(format!("rw-{}", self.runs));
+        make_dir(&path).map_err(AgentError::io("make", &path))?;
+        Ok(RunDir { path })
+    }
+
+    /// What sandboxes of this job see.
+    pub fn mounts(&self, run: &RunDir, toolchains: &Toolchains, shared: &Shared) -> Vec<Mount> {
+        let read_only = |host: PathBuf, guest: &str| Mount {
+            host,
+            guest: guest.to_owned(),
+            writable: false,
+        };
+        let toolchain = |side| {
+            read_only(
+                toolchains.of(side).place.dir.clone(),
+                guest::toolchain(side),
+            )
+        };
+        let mut mounts = ejecta_core::outcome::Side::BOTH.map(toolchain).to_vec();
+        mounts.push(read_only(shared.sources.clone(), guest::SOURCES));
+        mounts.push(read_only(shared.index.clone(), guest::INDEX));
+        mounts.push(read_only(self.root.join("ro"), guest::JOB));
+        mounts.push(Mount {
+            host: run.path.clone(),
+            guest: guest::WORK.to_owned(),
+            writable: true,
+        });
+        mounts
+    }
+
+    /// Removes everything.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn remove(self) -> Result<(), AgentError> {
+        remove_tree(&self.root).map_err(AgentError::io("remove", &self.root))
+    }
+}
+
+impl Drop for JobDir {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.root) {
+            let path = self.root.display();
+            tracing::warn!(%path, %error, "left a job's directory behind");
+        }
+    }
+}
+
+/// The directories that all jobs share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The sources of the store.
+    pub sources: PathBuf,
+    /// The index, as a local registry.
+    pub index: PathBuf,
+}
+
+/// What one run may write.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts a package for resolving into it: the manifest, and a link for all else, so that cargo
+    /// finds the targets that the manifest names, and can write the lockfile beside it.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn prepare_resolve(
+        &self,
+        source: &Path,
+        manifest: &str,
+        lockfile: Option<&str>,
+        user: (u32, u32),
+    ) -> Result<(), AgentError> {
+        let dir = self.path.join("resolve");
+        let fill = || {
+            make_dir(&dir)?;
+            for entry in fs::read_dir(source)? {
+                let name = entry?.file_name();
+                let kept = name != "Cargo.toml" && name != "Cargo.lock";
+                if let (true, Some(text)) = (kept, name.to_str()) {
+                    symlink(format!("{}/{text}", guest::SOURCE), dir.join(text))?;
+                }
+            }
+            fs::write(dir.join("Cargo.toml"), manifest)?;
+            if let Some(lockfile) = lockfile {
+                fs::write(dir.join("Cargo.lock"), lockfile)?;
+                give(&dir.join("Cargo.lock"), user)?;
+            }
+            give(&dir, user)
+        };
+        fill().map_err(AgentError::io("fill", &dir))
+    }
+
+    /// The lockfile that was resolved.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn resolved_lockfile(&self) -> Result<Option<String>, AgentError> {
+        let path = self.path.join("resolve/Cargo.lock");
+        read_text(&path).map_err(AgentError::io("read", &path))
+    }
+
+    /// Takes a lockfile that could not be used away.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn forget_lockfile(&self) -> Result<(), AgentError> {
+        let path = self.path.join("resolve/Cargo.lock");
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(AgentError::io("remove", &path)(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes all that the run wrote.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn remove(self) -> Result<(), AgentError> {
+        remove_tree(&self.path).map_err(AgentError::io("remove", &self.path))
+    }
+}
+
+/// Makes a directory that other users can read, whatever the umask.
+fn make_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, PermissionsExt::from_mode(0o755))
+}
+
+/// Gives a path to the sandbox's user where that is somebody else.
+fn give(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    if rustix::process::geteuid().as_raw() == uid {
+        return Ok(());
+    }
+    rustix::fs::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    Ok(())
+}
+
+/// Reads a text file that is no link and not absurdly large; other bytes are replaced.
+fn read_text(path: &Path) -> io::Result<Option<String>> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if metadata.len() > MAX_LOCKFILE_BYTES {
+        return Err(io::Error::other(
+            "it is larger than any manifest or lockfile",
+        ));
+    }
+    Ok(Some(String::from_utf8_lossy(&fs::read(path)?).into_owned()))
+}
+
+/// How a tree is copied.
+struct Copy {
+    link: bool,
+    entries: u64,
+}
+
+impl Copy {
+    fn linking() -> Self {
+        Self {
+            link: true,
+            entries: 0,
+        }
+    }
+
+    fn copying() -> Self {
+        Self {
+            link: false,
+            entries: 0,
+        }
+    }
+}
+
+/// Copies what is in `from` into `to`, following no links. Everything becomes readable for others.
+fn copy_tree(from: &Path, to: &Path, how: &mut Copy) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        how.entries += 1;
+        if !how.link && how.entries > MAX_LOCAL_ENTRIES {
+            return Err(io::Error::other(format!(
+                "it holds more than {MAX_LOCAL_ENTRIES} files"
+            )));
+        }
+        let name = entry.file_name();
+        if !how.link && (name == "target" || name == ".git") {
+            continue;
+        }
+        let (source, target) = (entry.path(), to.join(&name));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            make_dir(&target)?;
+            copy_tree(&source, &target, how)?;
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(&source)?, &target)?;
+        } else if kind.is_file() {
+            copy_file(&source, &target, how.link)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(source: &Path, target: &Path, link: bool) -> io::Result<()> {
+    // Across file systems, and where links are forbidden, a copy does as well.
+    if link && std::fs::hard_link(source, target).is_ok() {
+        return Ok(());
+    }
+    fs::copy(source, target)?;
+    let mode = fs::metadata(target)?.permissions().mode();
+    fs::set_permissions(target, PermissionsExt::from_mode((mode & 0o111) | 0o644))
+}

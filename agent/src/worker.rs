@@ -1,0 +1,433 @@
+//! The agent itself: claims jobs, runs some at once, keeps their leases alive, hands results in.
+//!
+//! A job ends in one of three ways. It has a record: spooled, then submitted until the coordinator
+//! says that it is safe. We failed: the job is given back, with the error's class. Or the lease is
+//! lost, or the agent stops: the job is dropped, and given back unstarted where it still is ours.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ejecta_core::job::{JobId, LeaseId};
+use ejecta_core::outcome::Side;
+use ejecta_core::protocol::{
+    ClaimRequest, Grant, HeartbeatRequest, PROTOCOL, ReleaseRequest, SubmitRequest,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, lease_is_lost};
+use crate::error::AgentError;
+use crate::health::{Begun, Health};
+use crate::job::{JobContext, Progress, Task};
+use crate::sandbox::ErrorClass;
+use crate::spool::Spool;
+
+/// How an agent works.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// The agent's name, for people.
+    pub name: String,
+    /// Jobs at once, at least 1.
+    pub jobs: u32,
+    /// Stop when the coordinator has no unfinished job left, rather than wait for more.
+    pub until_done: bool,
+}
+
+/// What an agent does, as it does it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerEvent {
+    /// A job was started.
+    Started {
+        /// Which.
+        job: JobId,
+    },
+    /// A job prepares its crate.
+    Preparing {
+        /// Which.
+        job: JobId,
+    },
+    /// A job runs a side.
+    Running {
+        /// Which.
+        job: JobId,
+        /// The toolchain.
+        side: Side,
+        /// The how-manieth run of the job, from 1.
+        nth: u32,
+    },
+    /// A job is no longer with this agent.
+    Ended {
+        /// Which.
+        job: JobId,
+    },
+    /// We failed to produce an outcome.
+    Failed {
+        /// Which job.
+        job: JobId,
+        /// What went wrong.
+        error: String,
+    },
+}
+
+/// Receives events; called from the agent's tasks, so it must be quick.
+pub type EventSink = Arc<dyn Fn(WorkerEvent) + Send + Sync>;
+
+/// An agent with a coordinator, a spool, and one experiment to work on.
+pub struct Worker {
+    client: Client,
+    spool: Spool,
+    context: Arc<JobContext>,
+    options: WorkerOptions,
+    events: EventSink,
+    leases: Leases,
+    health: Arc<Health>,
+}
+
+/// How an agent's work ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkEnd {
+    /// No job is unfinished.
+    Done,
+    /// It was told to stop.
+    Stopped,
+    /// Nothing works any more: eight failures in a row, over more than a minute, none of them a
+    /// crate's. Jobs are left.
+    Hopeless {
+        /// The last of the failures.
+        error: String,
+    },
+}
+
+/// The leases that are alive here, each with the means to drop its job.
+#[derive(Clone, Default)]
+struct Leases(Arc<Mutex<BTreeMap<LeaseId, CancellationToken>>>);
+
+impl Leases {
+    fn with<T>(&self, change: impl FnOnce(&mut BTreeMap<LeaseId, CancellationToken>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Hands in what an earlier, killed process of this agent had finished.
+///
+/// # Errors
+/// [`AgentError`] when the spool cannot be read or the coordinator does not answer.
+pub async fn flush_spool(client: &Client, spool: &Spool) -> Result<usize, AgentError> {
+    let mut handed_in = 0;
+    for request in spool.waiting()? {
+        match client.submit(&request).await {
+            Ok(_) => handed_in += 1,
+            Err(error) if error.class() == ErrorClass::Transient => return Err(error),
+            Err(error) => {
+                tracing::warn!(lease = %request.lease, %error, "dropped a spooled result");
+            }
+        }
+        spool.forget(&request.lease)?;
+    }
+    Ok(handed_in)
+}
+
+impl Worker {
+    /// An agent that is ready to work.
+    pub fn new(
+        client: Client,
+        spool: Spool,
+        context: JobContext,
+        options: WorkerOptions,
+        events: EventSink,
+    ) -> Self {
+        Self {
+            client,
+            spool,
+            context: Arc::new(context),
+            options,
+            events,
+            leases: Leases::default(),
+            health: Arc::default(),
+        }
+    }
+
+    /// Works until `stop` is cancelled, or until all is done where the options say so; then also
+    /// until nothing works any more. When this returns no job of it runs any more.
+    ///
+    /// # Errors
+    /// [`AgentError`] when the coordinator refuses to talk to us.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<WorkEnd, AgentError> {
+        let heartbeats = CancellationToken::new();
+        let beating = self.heartbeats(heartbeats.clone());
+        let working = async {
+            let result = self.work(stop).await;
+            heartbeats.cancel();
+            result
+        };
+        let (result, ()) = tokio::join!(working, beating);
+        result
+    }
+
+    async fn work(&self, stop: &CancellationToken) -> Result<WorkEnd, AgentError> {
+        let mut running = JoinSet::new();
+        let slots = self.options.jobs.max(1) as usize;
+        while !stop.is_cancelled() {
+            if let Some(error) = self.health.hopeless().filter(|_| self.options.until_done) {
+                self.drop_all(&mut running).await;
+                return Ok(WorkEnd::Hopeless { error });
+            }
+            let free = self.health.slots(slots - running.len(), running.len());
+            let wait = match self.health.rest(Instant::now()) {
+                Some(rest) => Some(rest),
+                None if free == 0 => None,
+                None => match self.try_claim(free).await {
+                    Ok(answer) => {
+                        let done = answer.grants.is_empty() && answer.unfinished == 0;
+                        if done && running.is_empty() && self.options.until_done {
+                            return Ok(WorkEnd::Done);
+                        }
+                        for grant in answer.grants {
+                            self.start(grant, &mut running, stop);
+                        }
+                        Some(Duration::from_millis(answer.retry_after_ms.max(10)))
+                    }
+                    Err(error) if error.is_of_the_machine() => Some(Duration::ZERO),
+                    Err(error) => {
+                        self.drop_all(&mut running).await;
+                        return Err(error);
+                    }
+                },
+            };
+            let full = running.len() >= slots || wait.is_none();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(_) = running.join_next(), if !running.is_empty() => {}
+                () = tokio::time::sleep(wait.unwrap_or_default()), if !full => {}
+            }
+        }
+        self.drop_all(&mut running).await;
+        Ok(WorkEnd::Stopped)
+    }
+
+    /// Claims jobs, once the sandbox answers: a job that is claimed has one attempt less.
+    async fn try_claim(
+        &self,
+        slots: usize,
+    ) -> Result<ejecta_core::protocol::ClaimResponse, AgentError> {
+        let begun = self.health.begin();
+        let tried = async {
+            if self.health.in_doubt() {
+                self.context.sandbox.check().await?;
+            }
+            self.claim(slots).await
+        };
+        tried.await.inspect_err(|error| {
+            tracing::warn!(%error, "cannot begin jobs now");
+            let text = error.to_string();
+            self.health.failed(begun, Instant::now(), text);
+        })
+    }
+
+    async fn claim(
+        &self,
+        slots: usize,
+    ) -> Result<ejecta_core::protocol::ClaimResponse, AgentError> {
+        let request = ClaimRequest {
+            protocol: PROTOCOL,
+            agent: self.options.name.clone(),
+            slots: u32::try_from(slots).unwrap_or(u32::MAX),
+        };
+        self.client.claim(&request).await
+    }
+
+    fn start(&self, grant: Grant, running: &mut JoinSet<()>, stop: &CancellationToken) {
+        let dropped = stop.child_token();
+        self.leases
+            .with(|leases| leases.insert(grant.lease.clone(), dropped.clone()));
+        let doing = Doing {
+            client: self.client.clone(),
+            spool: self.spool.clone(),
+            context: Arc::clone(&self.context),
+            events: Arc::clone(&self.events),
+            job: JobId {
+                krate: grant.krate.id(),
+                tier: grant.tier,
+            },
+            grant,
+            health: Arc::clone(&self.health),
+            begun: self.health.begin(),
+        };
+        let leases = self.leases.clone();
+        running.spawn(async move {
+            let lease = doing.grant.lease.clone();
+            doing.run(&dropped).await;
+            leases.with(|leases| leases.remove(&lease));
+        });
+    }
+
+    /// Drops what still runs, and waits for it to be gone.
+    async fn drop_all(&self, running: &mut JoinSet<()>) {
+        self.leases
+            .with(|leases| leases.values().for_each(CancellationToken::cancel));
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Extends all leases, several times in the shortest lease.
+    async fn heartbeats(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(HEARTBEAT) => {}
+            }
+            let leases: Vec<LeaseId> = self.leases.with(|l| l.keys().cloned().collect());
+            if leases.is_empty() {
+                continue;
+            }
+            match self.client.heartbeat(&HeartbeatRequest { leases }).await {
+                Ok(answer) => {
+                    for lost in answer.lost {
+                        tracing::warn!(lease = %lost, "lost a lease, dropping its job");
+                        if let Some(job) = self.leases.with(|l| l.get(&lost).cloned()) {
+                            job.cancel();
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a heartbeat did not get through"),
+            }
+        }
+    }
+}
+
+/// Between heartbeats; a lease lasts several times as long.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(250) * 2_u32.pow(failures.min(7))
+}
+
+/// One job under way.
+struct Doing {
+    client: Client,
+    spool: Spool,
+    context: Arc<JobContext>,
+    events: EventSink,
+    job: JobId,
+    grant: Grant,
+    health: Arc<Health>,
+    begun: Begun,
+}
+
+impl Doing {
+    fn tell(&self, event: WorkerEvent) {
+        (self.events)(event);
+    }
+
+    async fn run(&self, dropped: &CancellationToken) {
+        let job = self.job.clone();
+        self.tell(WorkerEvent::Started { job: job.clone() });
+        let task = Task {
+            krate: self.grant.krate.clone(),
+            tier: self.grant.tier,
+            options: self.grant.options,
+        };
+        let report = |progress| {
+            let job = self.job.clone();
+            self.tell(match progress {
+                Progress::Preparing => WorkerEvent::Preparing { job },
+                Progress::Running { side, nth } => WorkerEvent::Running { job, side, nth },
+            });
+        };
+        let done = tokio::select! {
+            done = self.context.run(&task, &report) => Some(done),
+            () = dropped.cancelled() => None,
+        };
+        match done {
+            Some(Ok(output)) => {
+                let request = SubmitRequest {
+                    lease: self.grant.lease.clone(),
+                    record: output.record,
+                    logs: output.logs,
+                };
+                self.hand_in(request).await;
+            }
+            Some(Err(error)) => self.failed(&error).await,
+            None => self.give_back("the agent stopped", true, true).await,
+        }
+        self.tell(WorkerEvent::Ended { job });
+    }
+
+    /// Spools the result and submits it until the coordinator has it or refuses it.
+    async fn hand_in(&self, request: SubmitRequest) {
+        let spooled = {
+            let (spool, request) = (self.spool.clone(), request.clone());
+            tokio::task::spawn_blocking(move || spool.put(&request)).await
+        };
+        if let Ok(Err(error)) = spooled {
+            tracing::error!(%error, job = %self.job, "could not spool a result");
+        }
+        for failures in 1.. {
+            match self.client.submit(&request).await {
+                Ok(_) => {
+                    self.health.worked();
+                    break;
+                }
+                Err(error) if error.class() == ErrorClass::Transient && failures < 8 => {
+                    tracing::warn!(%error, job = %self.job, "could not submit, trying again");
+                    tokio::time::sleep(backoff(failures)).await;
+                }
+                Err(error) if error.class() == ErrorClass::Transient => {
+                    // It stays in the spool, for the next start.
+                    tracing::error!(%error, job = %self.job, "gave up submitting for now");
+                    let now = Instant::now();
+                    self.health.failed(self.begun, now, error.to_string());
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, job = %self.job, "a result was refused");
+                    if !lease_is_lost(&error) {
+                        self.failed(&error).await;
+                    }
+                    break;
+                }
+            }
+        }
+        if let Err(error) = self.spool.forget(&request.lease) {
+            tracing::warn!(%error, "left a spooled result that was handed in");
+        }
+    }
+
+    async fn failed(&self, error: &AgentError) {
+        let text = error.to_string();
+        if error.is_of_the_machine() {
+            let now = Instant::now();
+            self.health.failed(self.begun, now, text.clone());
+        }
+        tracing::info!(error = %text, job = %self.job, "no outcome, through a fault of ours");
+        self.tell(WorkerEvent::Failed {
+            job: self.job.clone(),
+            error: text.clone(),
+        });
+        let transient = error.class() == ErrorClass::Transient;
+        self.give_back(&text, transient, false).await;
+    }
+
+    async fn give_back(&self, error: &str, transient: bool, unstarted: bool) {
+        let request = ReleaseRequest {
+            lease: self.grant.lease.clone(),
+            error: error.to_owned(),
+            transient,
+            unstarted,
+        };
+        for failures in 1.. {
+            match self.client.release(&request).await {
+                Ok(()) => return,
+                Err(error) if lease_is_lost(&error) => return,
+                Err(error) if error.class() == ErrorClass::Transient && failures < 5 => {
+                    tokio::time::sleep(backoff(failures)).await;
+                }
+                Err(error) => {
+                    // The lease runs out by itself.
+                    tracing::warn!(%error, job = %self.job, "could not give a job back");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Which regressions have one cause, and which have not.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::compare;
+use crate::krate::{Checksum, CrateName, Source};
+use crate::limits::Usage;
+use crate::outcome::{Side, StepExit, StepOutcome, UnitOutcome, UnitStatus};
+
+fn krate(name: &str) -> Crate {
+    Crate {
+        name: CrateName::new(name).expect("valid"),
+        version: semver::Version::new(1, 0, 0),
+        source: Source::Registry {
+            checksum: Checksum::new("a".repeat(64)).expect("hex"),
+        },
+    }
+}
+
+fn package(name: &str) -> PackageRef {
+    PackageRef {
+        name: name.to_owned(),
+        version: Some(semver::Version::new(0, 3, 20)),
+    }
+}
+
+fn unit(kind: UnitKind, harness: bool) -> UnitKey {
+    UnitKey {
+        kind,
+        name: "a".to_owned(),
+        harness,
+    }
+}
+
+fn error(own: bool, name: &str, kind: UnitKind, code: &str, message: &str) -> Diagnostic {
+    Diagnostic {
+        package: package(name),
+        own,
+        unit: unit(kind, false),
+        code: Some(code.to_owned()),
+        message: message.to_owned(),
+        place: None,
+        rendered: String::new(),
+        ice: false,
+    }
+}
+
+fn run(
+    side: Side,
+    units: &[(UnitKey, UnitStatus)],
+    diagnostics: Vec<Diagnostic>,
+    reason: Option<Reason>,
+) -> Run {
+    Run {
+        side,
+        dev_dependencies: false,
+        keep_going: true,
+        steps: vec![StepOutcome {
+            step: "check".to_owned(),
+            exit: StepExit::Code(if reason.is_some() { 101 } else { 0 }),
+            units: units
+                .iter()
+                .map(|(unit, status)| UnitOutcome {
+                    unit: unit.clone(),
+                    status: *status,
+                })
+                .collect(),
+            diagnostics,
+            diagnostics_left_out: 0,
+            reason,
+            usage: Usage::default(),
+        }],
+        log: "1".to_owned(),
+    }
+}
+
+fn codes() -> Option<Reason> {
+    Some(Reason::CompilerError {
+        codes: BTreeSet::new(),
+    })
+}
+
+fn cause_of(name: &str, baseline: &Run, candidate: &Run) -> Cause {
+    let units = compare::units(&[baseline], &[candidate]);
+    cause(&krate(name), candidate, &[baseline], &units)
+}
+
+#[test]
+fn crates_that_share_a_broken_dependency_are_one_cluster() {
+    let lib = unit(UnitKind::Lib, false);
+    let good = run(
+        Side::Baseline,
+        &[(lib.clone(), UnitStatus::Pass)],
+        vec![],
+        None,
+    );
+    let dependency = |line: u32| {
+        let message = format!("type annotations needed at /src/x.rs:{line}");
+        run(
+            Side::Candidate,
+            &[],
+            vec![error(false, "time", UnitKind::Lib, "E0282", &message)],
+            Some(Reason::DependsOn {
+                packages: [package("time")].into(),
+            }),
+        )
+    };
+    let own = run(
+        Side::Candidate,
+        &[(lib, UnitStatus::Fail)],
+        vec![error(true, "c", UnitKind::Lib, "E0308", "mismatched types")],
+        codes(),
+    );
+    let clusters = group([
+        (krate("c").id(), cause_of("c", &good, &own)),
+        (krate("a").id(), cause_of("a", &good, &dependency(1))),
+        (krate("b").id(), cause_of("b", &good, &dependency(2))),
+    ]);
+    assert_eq!(clusters.len(), 2);
+    assert_eq!(clusters[0].cause.root, package("time"));
+    assert_eq!(
+        clusters[0].cause.signature,
+        "type annotations needed at <path>:<n>"
+    );
+    assert_eq!(clusters[0].crates, [krate("a").id(), krate("b").id()]);
+    assert_eq!(
+        clusters[1].cause.root.version,
+        Some(semver::Version::new(1, 0, 0)),
+        "the crate's own version, whatever the messages say"
+    );
+}
+
+#[test]
+fn what_the_baseline_reports_too_is_no_cause() {
+    let lib = unit(UnitKind::Lib, false);
+    let bench = unit(UnitKind::Bench, true);
+    let old = |message| error(true, "a", UnitKind::Bench, "E0554", message);
+    let baseline = run(
+        Side::Baseline,
+        &[
+            (lib.clone(), UnitStatus::Pass),
+            (bench.clone(), UnitStatus::Fail),
+        ],
+        vec![
+            old("no features"),
+            error(false, "dev", UnitKind::Lib, "E0001", "worded so"),
+        ],
+        codes(),
+    );
+    let candidate = run(
+        Side::Candidate,
+        &[(lib, UnitStatus::Fail), (bench, UnitStatus::Fail)],
+        vec![
+            old("no features"),
+            error(false, "dev", UnitKind::Lib, "E0001", "worded otherwise"),
+            old("a second one"),
+            error(true, "a", UnitKind::Lib, "E0308", "mismatched types"),
+        ],
+        codes(),
+    );
+    let cause = cause_of("a", &baseline, &candidate);
+    assert_eq!(cause.code.as_deref(), Some("E0308"));
+    assert_eq!(cause.root.name, "a");
+}
+
+#[test]
+fn the_library_comes_before_dependencies_and_those_before_tests() {
+    let lib = unit(UnitKind::Lib, false);
+    let test = unit(UnitKind::Test, true);
+    let good = run(
+        Side::Baseline,
+        &[
+            (lib.clone(), UnitStatus::Pass),
+            (test.clone(), UnitStatus::Pass),
+        ],
+        vec![],
+        None,
+    );
+    let failed = |lib_status, errors| {
+        run(
+            Side::Candidate,
+            &[(lib.clone(), lib_status), (test.clone(), UnitStatus::Fail)],
+            errors,
+            codes(),
+        )
+    };
+    let in_test = error(true, "a", UnitKind::Test, "E0003", "c");
+    let in_z = error(false, "z", UnitKind::Lib, "E0001", "z");
+    let in_d = error(false, "d", UnitKind::Lib, "E0002", "d");
+    let in_lib = error(true, "a", UnitKind::Lib, "E0004", "l");
+    let all = vec![in_test.clone(), in_z.clone(), in_d.clone(), in_lib];
+    let cause = cause_of("a", &good, &failed(UnitStatus::Fail, all));
+    assert_eq!(cause.code.as_deref(), Some("E0004"));
+    let without_lib = vec![in_test.clone(), in_z, in_d];
+    let cause = cause_of("a", &good, &failed(UnitStatus::Pass, without_lib));
+    assert_eq!(cause.code.as_deref(), Some("E0002"), "by name: d before z");
+    let cause = cause_of("a", &good, &failed(UnitStatus::Pass, vec![in_test]));
+    assert_eq!(cause.code.as_deref(), Some("E0003"));
+}
+
+#[test]
+fn failures_without_an_error_have_a_cause_too() {
+    let lib = unit(UnitKind::Lib, false);
+    let good = run(Side::Baseline, &[(lib, UnitStatus::Pass)], vec![], None);
+    let table = [
+        (Some(Reason::BuildScript), "a", "the build script fails"),
+        (
+            Some(Reason::Unknown),
+            "a",
+            "fails without an error: unknown",
+        ),
+        (
+            Some(Reason::DependsOn {
+                packages: [package("openssl-sys")].into(),
+            }),
+            "openssl-sys",
+            "a dependency fails to build, without an error of the compiler",
+        ),
+    ];
+    for (reason, root, text) in table {
+        let bad = run(Side::Candidate, &[], vec![], reason);
+        let cause = cause_of("a", &good, &bad);
+        assert_eq!((cause.root.name.as_str(), &*cause.signature), (root, text));
+    }
+}
+
+#[test]
+fn signatures_hold_what_two_places_have_in_common() {
+    let table = [
+        ("mismatched types", "mismatched types"),
+        (
+            "cannot find type `Foo` in crate `my_crate`",
+            "cannot find type `Foo` in crate `<crate>`",
+        ),
+        (
+            "`my-crate::a` my_crate `my_crate_x`",
+            "`<crate>::a` my_crate `my_crate_x`",
+        ),
+        (
+            "couldn't read `/ejecta/job/source/a.rs`: No such file (os error 2)",
+            "couldn't read `<path>`: No such file (os error <n>)",
+        ),
+        ("see src/lib.rs:3:14.", "see <path>:<n>:<n>."),
+        ("this and/or that, 1/2", "this and/or that, <n>/<n>"),
+        (
+            "expected `u32`, found `[i64; 17]`",
+            "expected `u32`, found `[i64; <n>]`",
+        ),
+        (
+            "`{closure#0}` of rustc deadbeef01",
+            "`{closure#<n>}` of rustc <hash>",
+        ),
+        ("version 1.95.0 .. end", "version <n>.<n>.<n> .. end"),
+        ("first\nsecond", "first"),
+        ("a \t b\u{1b}[2J", "a b\\u{<n>b}[<n>J"),
+        ("", ""),
+    ];
+    for (message, expected) in table {
+        assert_eq!(signature(message, "my-crate"), expected, "{message}");
+    }
+    let long = signature(&"ä ".repeat(500), "x");
+    assert_eq!(long.chars().count(), MAX_SIGNATURE_CHARS + 1);
+}
+
+#[test]
+fn identities_never_change() {
+    let cause = Cause {
+        root: package("time"),
+        code: Some("E0282".to_owned()),
+        signature: "type annotations needed".to_owned(),
+        error: None,
+    };
+    assert_eq!(cause.id(), cause.id());
+    assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+    insta::assert_snapshot!(cause.id(), @"4cfc3071362cbc51");
+}

@@ -1,0 +1,28 @@
+//! The domain of Ejecta: what an experiment is, what its crates did, what that means.
+//!
+//! Pure all through: no IO, no async, no clock, no randomness of its own. Whoever calls passes the
+//! time and the seed in. It knows nothing of sandboxes, databases, terminals or registries' servers.
+
+pub mod classify;
+pub mod cluster;
+pub mod compare;
+pub mod denylist;
+pub mod experiment;
+mod ice;
+pub mod job;
+pub mod krate;
+pub mod limits;
+pub mod lockfile;
+pub mod log;
+pub mod manifest;
+pub mod messages;
+pub mod mode;
+pub mod outcome;
+pub mod overrides;
+pub mod package_id;
+pub mod plan;
+pub mod protocol;
+pub mod report;
+pub mod selection;
+pub mod shell;
+pub mod toolchain;

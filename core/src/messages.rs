@@ -1,0 +1,473 @@
+//! Reads what one cargo command says, line by line, and makes a [`StepOutcome`] and a log of it.
+//!
+//! Standard output holds cargo's JSON messages (and whatever a proc macro prints there); standard
+//! error holds what cargo says to people. A line that is no message of cargo's goes into the log
+//! and means nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::diagnostic::{Diagnostic as RustcDiagnostic, DiagnosticLevel};
+use cargo_metadata::{Message, Target, TargetKind};
+
+use crate::classify;
+use crate::ice::{self, Crash, CrashReader};
+use crate::limits::Usage;
+use crate::log::LogBuffer;
+use crate::outcome::{
+    Diagnostic, MAX_DIAGNOSTICS, PackageRef, StepExit, StepOutcome, UnitKey, UnitKind, UnitOutcome,
+    UnitStatus,
+};
+use crate::package_id::PackageId;
+
+/// The longest rendered diagnostic that is kept, in characters.
+const MAX_RENDERED_CHARS: usize = 6_000;
+/// Lines of an error of cargo's own that are kept.
+const MAX_ERROR_LINES: usize = 20;
+
+/// What cargo could not compile: the package, and the unit if it said so.
+type NotCompiled = (String, Option<UnitKey>);
+
+/// Reads the output of one cargo command.
+#[derive(Debug)]
+pub struct StepReader {
+    root: PackageId,
+    log: LogBuffer,
+    built: BTreeSet<UnitKey>,
+    diagnostics: Vec<Diagnostic>,
+    left_out: u32,
+    /// Own targets with errors, as far as the messages tell: without the harness.
+    erring: BTreeSet<(UnitKind, String)>,
+    /// Versions of the packages that cargo spoke of, by name.
+    versions: BTreeMap<String, BTreeSet<semver::Version>>,
+    /// Units that cargo said it could not compile.
+    not_compiled: Vec<NotCompiled>,
+    /// Packages whose build script failed.
+    failed_scripts: Vec<PackageRef>,
+    crashes: CrashReader,
+    /// The crashes of the compiler, each with what cargo had named last. Which unit and version
+    /// that is, is known only once both streams are read: they come in any order.
+    crashed: Vec<(Crash, Option<NotCompiled>)>,
+    /// Whether the last thing that cargo gave up was a compilation, as `not_compiled` ends.
+    gave_up_compiling: bool,
+    /// The first error of cargo's own, and the lines after it.
+    own_error: Vec<String>,
+}
+
+impl StepReader {
+    /// A reader for a command run on the package `root`.
+    pub fn new(root: PackageId) -> Self {
+        Self {
+            root,
+            log: LogBuffer::default(),
+            built: BTreeSet::new(),
+            diagnostics: Vec::new(),
+            left_out: 0,
+            erring: BTreeSet::new(),
+            versions: BTreeMap::new(),
+            not_compiled: Vec::new(),
+            failed_scripts: Vec::new(),
+            crashes: CrashReader::default(),
+            crashed: Vec::new(),
+            gave_up_compiling: false,
+            own_error: Vec::new(),
+        }
+    }
+
+    /// Takes one line of standard output, without its newline.
+    pub fn stdout(&mut self, line: &[u8]) {
+        let message = line
+            .starts_with(b"{")
+            .then(|| serde_json::from_slice::<Message>(line).ok())
+            .flatten();
+        match message {
+            Some(Message::CompilerArtifact(artifact)) => {
+                let package = self.package(&artifact.package_id.repr);
+                if package == self.root {
+                    self.built
+                        .insert(unit_key(&artifact.target, artifact.profile.test));
+                }
+            }
+            Some(Message::CompilerMessage(message)) => {
+                let package = self.package(&message.package_id.repr);
+                self.diagnostic(&package, &message.target, &message.message);
+            }
+            Some(Message::BuildScriptExecuted(script)) => {
+                self.package(&script.package_id.repr);
+            }
+            Some(_) => {}
+            None => self.log.line(line),
+        }
+    }
+
+    /// Takes one line of standard error, without its newline.
+    pub fn stderr(&mut self, line: &[u8]) {
+        self.log.line(line);
+        let text = String::from_utf8_lossy(line);
+        if let Some(failed) = classify::could_not_compile(&text) {
+            self.not_compiled.push(failed);
+            self.gave_up_compiling = true;
+            if let Some(crash) = self.crashes.take() {
+                self.crashed(crash);
+            }
+        } else if let Some(package) = classify::failed_build_script(&text) {
+            self.failed_scripts.push(package);
+            self.gave_up_compiling = false;
+        } else if let Some(crash) = ice::signal(&text).filter(|_| self.gave_up_compiling) {
+            self.crashed(crash);
+        } else {
+            let begun = !self.own_error.is_empty() || text.starts_with("error: ");
+            if begun && self.own_error.len() < MAX_ERROR_LINES {
+                self.own_error.push(text.clone().into_owned());
+            }
+            self.crashes.line(&text);
+        }
+    }
+
+    /// What cargo itself could not do, where nothing was even tried: a manifest that it refuses,
+    /// say. It stands for the crate's library, as nothing else is known of the crate.
+    fn refusal(&mut self) {
+        let Some((first, rest)) = self.own_error.split_first() else {
+            return;
+        };
+        let mut message = first.trim_start_matches("error: ").to_owned();
+        let mut causes = rest.iter().skip_while(|line| *line != "Caused by:");
+        if let Some(cause) = causes.nth(1) {
+            message = format!("{message}: {}", cause.trim());
+        }
+        let rendered = clip(&self.own_error.join("\n"));
+        self.keep(Diagnostic {
+            package: self.root.to_ref(),
+            own: true,
+            unit: self.with_library_name(UnitKey {
+                kind: UnitKind::Lib,
+                name: String::new(),
+                harness: false,
+            }),
+            code: None,
+            message,
+            place: None,
+            rendered,
+            ice: false,
+        });
+    }
+
+    fn crashed(&mut self, crash: Crash) {
+        if self.crashed.len() < MAX_DIAGNOSTICS {
+            let named = self.not_compiled.last().cloned();
+            self.crashed.push((crash, named));
+        }
+    }
+
+    /// Puts the crashes of the compiler before its messages, so that no number of these hides one.
+    fn keep_crashes(&mut self) {
+        let messages = std::mem::take(&mut self.diagnostics);
+        for (crash, named) in std::mem::take(&mut self.crashed) {
+            self.crash(crash, named);
+        }
+        messages.into_iter().for_each(|d| self.keep(d));
+    }
+
+    /// A crash of the compiler, in what cargo named last; in the crate's library where cargo has
+    /// named nothing.
+    fn crash(&mut self, crash: Crash, named: Option<NotCompiled>) {
+        let is_named = named.is_some();
+        let (name, unit) = named.unwrap_or_else(|| (self.root.name.clone(), None));
+        let own = name == self.root.name;
+        let unit = unit.unwrap_or_else(|| UnitKey {
+            kind: UnitKind::Lib,
+            name: String::new(),
+            harness: false,
+        });
+        let package = if own {
+            self.root.to_ref()
+        } else {
+            let version = self.version(&name);
+            PackageRef { name, version }
+        };
+        let unit = if own {
+            self.with_library_name(unit)
+        } else {
+            unit
+        };
+        if own && is_named {
+            self.erring.insert((unit.kind, unit.name.clone()));
+        }
+        self.keep(Diagnostic {
+            package,
+            own,
+            unit,
+            code: None,
+            message: crash.message,
+            place: crash.place,
+            rendered: clip(&crash.text),
+            ice: true,
+        });
+    }
+
+    /// Puts a line of our own into the log.
+    pub fn note(&mut self, text: &str) {
+        self.log.text(text);
+    }
+
+    fn package(&mut self, id: &str) -> PackageId {
+        let package = PackageId::parse(id);
+        if package.local {
+            // Nothing but the crate under test is built from a directory, and cargo leaves its
+            // name out where the directory has another.
+            return self.root.clone();
+        }
+        if let Some(version) = &package.version {
+            let known = self.versions.entry(package.name.clone()).or_default();
+            known.insert(version.clone());
+        }
+        package
+    }
+
+    fn diagnostic(&mut self, package: &PackageId, target: &Target, message: &RustcDiagnostic) {
+        let rendered = message.rendered.as_deref().unwrap_or(&message.message);
+        self.log.text(rendered);
+        let ice = message.level == DiagnosticLevel::Ice;
+        if message.level != DiagnosticLevel::Error && !ice {
+            return;
+        }
+        if classify::is_summary(&message.message) {
+            return;
+        }
+        let own = *package == self.root;
+        let unit = unit_key(
+            target,
+            matches!(unit_kind(target), UnitKind::Test | UnitKind::Bench),
+        );
+        if own {
+            self.erring.insert((unit.kind, unit.name.clone()));
+        }
+        let place = message
+            .spans
+            .iter()
+            .find(|s| s.is_primary)
+            .map(|s| format!("{}:{}", in_package(package, &s.file_name), s.line_start));
+        let diagnostic = Diagnostic {
+            package: package.to_ref(),
+            own,
+            unit,
+            code: message.code.as_ref().map(|c| c.code.clone()),
+            message: message.message.clone(),
+            place,
+            rendered: clip(rendered),
+            ice,
+        };
+        self.keep(diagnostic);
+    }
+
+    fn keep(&mut self, diagnostic: Diagnostic) {
+        // The library and its test harness have the same errors; once is enough.
+        if self.diagnostics.contains(&diagnostic) {
+            return;
+        }
+        if self.diagnostics.len() < MAX_DIAGNOSTICS {
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// The version of a package that cargo spoke of, where it spoke of one only.
+    fn version(&self, name: &str) -> Option<semver::Version> {
+        let known = self.versions.get(name).filter(|v| v.len() == 1)?;
+        known.first().cloned()
+    }
+
+    /// The failed units of the crate itself.
+    ///
+    /// Since 1.67 or so cargo names each unit that it could not compile; before, and where a
+    /// compiler was killed, the targets with errors are all there is, and those variants of them
+    /// (with and without the test harness) that were built are not the ones that failed.
+    ///
+    /// A unit that was built and is named all the same is another version of the crate among its
+    /// own dev-dependencies, unless it has errors: then a proc macro forged the success.
+    fn failed_units(&self) -> BTreeSet<UnitKey> {
+        let mut failed: BTreeSet<UnitKey> = self
+            .not_compiled
+            .iter()
+            .filter(|(package, _)| *package == self.root.name)
+            .filter_map(|(_, unit)| unit.clone())
+            .map(|unit| self.with_library_name(unit))
+            .filter(|unit| !self.built.contains(unit) || self.has_errors(unit))
+            .collect();
+        for (kind, name) in &self.erring {
+            let key = |harness| UnitKey {
+                kind: *kind,
+                name: name.clone(),
+                harness,
+            };
+            if failed.contains(&key(true)) || failed.contains(&key(false)) {
+                continue;
+            }
+            match kind {
+                UnitKind::Test | UnitKind::Bench => failed.insert(key(true)),
+                UnitKind::Lib | UnitKind::Bin if self.built.contains(&key(false)) => {
+                    failed.insert(key(true))
+                }
+                _ => failed.insert(key(false)),
+            };
+        }
+        failed
+    }
+
+    fn has_errors(&self, unit: &UnitKey) -> bool {
+        self.erring.contains(&(unit.kind, unit.name.clone()))
+    }
+
+    /// Cargo says `(lib)` without the library's name, and there is one library at most.
+    fn with_library_name(&self, mut unit: UnitKey) -> UnitKey {
+        if matches!(unit.kind, UnitKind::Lib | UnitKind::BuildScript) {
+            let known = |k: &&(UnitKind, String)| k.0 == unit.kind;
+            unit.name = match self.erring.iter().find(known) {
+                Some((_, name)) => name.clone(),
+                None => match self.built.iter().find(|b| b.kind == unit.kind) {
+                    Some(built) => built.name.clone(),
+                    None if unit.kind == UnitKind::Lib => self.root.name.replace('-', "_"),
+                    None => "build-script-build".to_owned(),
+                },
+            };
+        }
+        unit
+    }
+
+    /// Other packages that failed themselves: with errors, with a failed build script, or
+    /// reported as not compiled.
+    fn failed_dependencies(&self) -> BTreeSet<PackageRef> {
+        let scripts = self.failed_scripts.iter().cloned();
+        let erring = self
+            .diagnostics
+            .iter()
+            .filter(|d| !d.own)
+            .map(|d| d.package.clone());
+        let mut failed: BTreeSet<PackageRef> = scripts
+            .chain(erring)
+            .filter(|p| p.name != self.root.name)
+            .collect();
+        for (package, _) in &self.not_compiled {
+            if *package != self.root.name && !failed.iter().any(|f| f.name == *package) {
+                failed.insert(PackageRef {
+                    name: package.clone(),
+                    version: self.version(package),
+                });
+            }
+        }
+        failed
+    }
+
+    /// Ends the step.
+    ///
+    /// `oom` says that a process was killed for memory although the step itself went on.
+    pub fn finish(
+        mut self,
+        step: &str,
+        exit: StepExit,
+        oom: bool,
+        usage: Usage,
+    ) -> (StepOutcome, String) {
+        if exit.success() {
+            // Where cargo succeeded nothing failed, whatever a proc macro printed.
+            self.erring.clear();
+            self.not_compiled.clear();
+            self.failed_scripts.clear();
+            self.diagnostics.clear();
+            self.left_out = 0;
+        } else {
+            if let Some(crash) = self.crashes.take() {
+                self.crashed(crash);
+            }
+            self.keep_crashes();
+        }
+        let untried = self.diagnostics.is_empty()
+            && self.not_compiled.is_empty()
+            && self.failed_scripts.is_empty();
+        if untried && !exit.success() && matches!(exit, StepExit::Code(_)) {
+            self.refusal();
+        }
+        let mut units: BTreeMap<UnitKey, UnitStatus> = self
+            .built
+            .iter()
+            .map(|u| (u.clone(), UnitStatus::Pass))
+            .collect();
+        for unit in self.failed_units() {
+            let status = if classify::needs_nightly(&self.diagnostics, &unit) {
+                UnitStatus::NeedsNightly
+            } else {
+                UnitStatus::Fail
+            };
+            units.insert(unit, status);
+        }
+        let evidence = classify::Evidence {
+            exit,
+            oom,
+            units: &units,
+            diagnostics: &self.diagnostics,
+            failed_dependencies: &self.failed_dependencies(),
+            own_script_failed: self.failed_scripts.iter().any(|p| p.name == self.root.name),
+        };
+        let reason = classify::reason(&evidence);
+        let outcome = StepOutcome {
+            step: step.to_owned(),
+            exit,
+            units: units
+                .into_iter()
+                .map(|(unit, status)| UnitOutcome { unit, status })
+                .collect(),
+            diagnostics: self.diagnostics,
+            diagnostics_left_out: self.left_out,
+            reason,
+            usage,
+        };
+        (outcome, self.log.into_text())
+    }
+}
+
+/// The path of a file of `package` below the package's directory, which is named after it.
+fn in_package<'a>(package: &PackageId, file: &'a str) -> &'a str {
+    let Some(version) = package.version.as_ref().filter(|_| file.starts_with('/')) else {
+        return file;
+    };
+    let directory = format!("/{}-{version}", package.name);
+    let rest = file.split_once(&directory).map(|(_, rest)| rest);
+    rest.and_then(|rest| rest.split_once('/'))
+        .map_or(file, |(_, path)| path)
+}
+
+fn clip(text: &str) -> String {
+    let clean = crate::log::clean(text);
+    match clean.char_indices().nth(MAX_RENDERED_CHARS) {
+        None => clean,
+        Some((at, _)) => format!("{}\n[cut]\n", &clean[..at]),
+    }
+}
+
+fn unit_kind(target: &Target) -> UnitKind {
+    for kind in &target.kind {
+        match kind {
+            TargetKind::Bin => return UnitKind::Bin,
+            TargetKind::Test => return UnitKind::Test,
+            TargetKind::Example => return UnitKind::Example,
+            TargetKind::Bench => return UnitKind::Bench,
+            TargetKind::CustomBuild => return UnitKind::BuildScript,
+            _ => {}
+        }
+    }
+    UnitKind::Lib
+}
+
+fn unit_key(target: &Target, harness: bool) -> UnitKey {
+    let kind = unit_kind(target);
+    UnitKey {
+        kind,
+        name: target.name.clone(),
+        // Checked without a harness or with it, a test is the same thing to its readers.
+        harness: harness || matches!(kind, UnitKind::Test | UnitKind::Bench),
+    }
+}
+
+#[cfg(test)]
+#[path = "messages_tests.rs"]
+mod tests;

@@ -1,0 +1,452 @@
+//! What one toolchain did with one crate: runs, steps, units, diagnostics, and why it failed.
+//!
+//! These are the records that agents produce and coordinators store. They say what happened and
+//! draw no conclusion from two sides; that is [`crate::compare`]'s work.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{LimitHit, Usage};
+
+/// The two toolchains of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The toolchain that is known to be good.
+    Baseline,
+    /// The toolchain under test.
+    Candidate,
+}
+
+impl Side {
+    /// Both, baseline first.
+    pub const BOTH: [Self; 2] = [Self::Baseline, Self::Candidate];
+
+    /// `baseline` or `candidate`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Candidate => "candidate",
+        }
+    }
+
+    /// The other side.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Baseline => Self::Candidate,
+            Self::Candidate => Self::Baseline,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The kind of a cargo target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitKind {
+    /// The library, whatever its crate types; proc-macro libraries too.
+    Lib,
+    /// A binary.
+    Bin,
+    /// The build script: built and run before anything else of the package.
+    BuildScript,
+    /// An integration test.
+    Test,
+    /// An example.
+    Example,
+    /// A bench.
+    Bench,
+}
+
+impl UnitKind {
+    /// The word used in results and pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lib => "lib",
+            Self::Bin => "bin",
+            Self::BuildScript => "build-script",
+            Self::Test => "test",
+            Self::Example => "example",
+            Self::Bench => "bench",
+        }
+    }
+}
+
+/// One cargo target of the crate, as it is built in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitKey {
+    /// The kind of target.
+    pub kind: UnitKind,
+    /// The target's name.
+    pub name: String,
+    /// Built with the test harness (`cfg(test)`).
+    pub harness: bool,
+}
+
+impl UnitKey {
+    /// Libraries, binaries and build scripts as users build them: what the verdict of a crate and
+    /// the coverage stand on. All else is only seen by the crate's own developers.
+    pub fn is_primary(&self) -> bool {
+        !self.harness
+            && matches!(
+                self.kind,
+                UnitKind::Lib | UnitKind::Bin | UnitKind::BuildScript
+            )
+    }
+}
+
+impl fmt::Display for UnitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.name)?;
+        if self.harness && !matches!(self.kind, UnitKind::Test | UnitKind::Bench) {
+            f.write_str(" (test)")?;
+        }
+        Ok(())
+    }
+}
+
+/// How one unit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitStatus {
+    /// Built.
+    Pass,
+    /// Tried, and failed.
+    Fail,
+    /// Never tried, because something that it needs failed.
+    Blocked,
+    /// Uses `#![feature]` (E0554), so a stable or beta compiler refuses it by design: nothing can
+    /// be said by comparing it with a nightly one.
+    NeedsNightly,
+}
+
+/// A package by name and version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageRef {
+    /// The package's name.
+    pub name: String,
+    /// Its version, where cargo said it.
+    pub version: Option<Version>,
+}
+
+impl fmt::Display for PackageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => write!(f, "{} {version}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// One error of a compiler, or a failed build script, as cargo reported it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diagnostic {
+    /// The package in which it happened.
+    pub package: PackageRef,
+    /// Whether that is the crate under test itself.
+    pub own: bool,
+    /// The unit of that package.
+    pub unit: UnitKey,
+    /// The code, such as `E0308` or the name of a denied lint.
+    pub code: Option<String>,
+    /// The headline, without its code.
+    pub message: String,
+    /// `file:line` of the primary span.
+    pub place: Option<String>,
+    /// The whole diagnostic as rustc rendered it, plain text, cut where it is very long.
+    pub rendered: String,
+    /// Whether the compiler itself crashed.
+    pub ice: bool,
+}
+
+/// One unit of the crate under test in one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitOutcome {
+    /// Which unit.
+    pub unit: UnitKey,
+    /// How it ended.
+    pub status: UnitStatus,
+}
+
+/// How a step's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "kebab-case")]
+pub enum StepExit {
+    /// It exited by itself, with this status.
+    Code(i32),
+    /// A signal killed it, and not one of ours.
+    Signal(i32),
+    /// The sandbox stopped it at a limit.
+    Limit(LimitHit),
+}
+
+impl StepExit {
+    /// Exit status 0.
+    pub fn success(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+}
+
+/// One cargo command in one sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepOutcome {
+    /// The step's name in its mode, such as `check`.
+    pub step: String,
+    /// How the process ended.
+    pub exit: StepExit,
+    /// The units of the crate that cargo reported on, in the order of their keys.
+    pub units: Vec<UnitOutcome>,
+    /// The errors, in cargo's order, at most [`MAX_DIAGNOSTICS`].
+    pub diagnostics: Vec<Diagnostic>,
+    /// Errors beyond that bound.
+    pub diagnostics_left_out: u32,
+    /// Why it failed; `None` when it succeeded.
+    pub reason: Option<Reason>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// How many diagnostics of a step are kept.
+pub const MAX_DIAGNOSTICS: usize = 50;
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reason {
+    /// The compiler crashed.
+    Ice,
+    /// Errors in the crate's own code, with their codes (none when rustc gave none).
+    CompilerError {
+        /// The codes, such as `E0308`.
+        codes: BTreeSet<String>,
+    },
+    /// Dependencies failed to build.
+    DependsOn {
+        /// Those that failed themselves.
+        packages: BTreeSet<PackageRef>,
+    },
+    /// The crate's own build script ran and failed.
+    BuildScript,
+    /// Everything that failed uses `#![feature]` on a compiler that does not allow it.
+    NeedsNightly,
+    /// A limit of the sandbox.
+    Limit {
+        /// Which.
+        limit: LimitHit,
+    },
+    /// None of these.
+    Unknown,
+}
+
+impl Reason {
+    /// Whether the failure says something of the machine or the moment rather than of the
+    /// toolchain: never a real regression by itself.
+    pub fn is_spurious(&self) -> bool {
+        matches!(self, Self::Limit { .. })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn joined<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+            let all: Vec<String> = items.into_iter().map(|i| i.to_string()).collect();
+            all.join(", ")
+        }
+        match self {
+            Self::Ice => f.write_str("ice"),
+            Self::CompilerError { codes } if codes.is_empty() => f.write_str("compiler-error"),
+            Self::CompilerError { codes } => write!(f, "compiler-error({})", joined(codes)),
+            Self::DependsOn { packages } => write!(f, "depends-on({})", joined(packages)),
+            Self::BuildScript => f.write_str("build-script"),
+            Self::NeedsNightly => f.write_str("needs-nightly"),
+            Self::Limit { limit } => f.write_str(limit.name()),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// What one side did in one run: all steps of the mode, in a sandbox of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Which toolchain.
+    pub side: Side,
+    /// Whether dev-dependencies were in the manifest.
+    pub dev_dependencies: bool,
+    /// Whether cargo was told to go on after a failure (`--keep-going`, since 1.74).
+    pub keep_going: bool,
+    /// The steps that were run, in order.
+    pub steps: Vec<StepOutcome>,
+    /// The name of the log, unique in its job: `1-candidate`.
+    pub log: String,
+}
+
+impl Run {
+    /// Whether every step succeeded.
+    pub fn passed(&self) -> bool {
+        self.steps.iter().all(|s| s.exit.success())
+    }
+
+    /// The first reason of a failure; `None` when the run passed.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.steps.iter().find_map(|s| s.reason.as_ref())
+    }
+
+    /// The status of `unit`: that of the last step that speaks of it, if the run's failure is
+    /// explained at all; a run that failed while all that it reported was fine has no good unit.
+    /// A unit that no step speaks of was blocked if the run failed, and is absent (`None`)
+    /// otherwise.
+    pub fn unit_status(&self, unit: &UnitKey) -> Option<UnitStatus> {
+        if self.passed() {
+            return self.told(unit);
+        }
+        if !self.explained() {
+            return Some(self.blocked_status());
+        }
+        self.told(unit).or_else(|| self.unreached())
+    }
+
+    fn told(&self, unit: &UnitKey) -> Option<UnitStatus> {
+        self.reported()
+            .filter(|u| u.unit == *unit)
+            .map(|u| u.status)
+            .next_back()
+    }
+
+    fn reported(&self) -> impl DoubleEndedIterator<Item = &UnitOutcome> {
+        self.steps.iter().flat_map(|s| &s.units)
+    }
+
+    /// Whether something that the run reported explains that it failed.
+    fn explained(&self) -> bool {
+        let bad_unit = self.reported().any(|u| u.status != UnitStatus::Pass);
+        let elsewhere = matches!(
+            self.reason(),
+            Some(Reason::DependsOn { .. } | Reason::Limit { .. } | Reason::NeedsNightly)
+        );
+        bad_unit || elsewhere
+    }
+
+    /// A unit of a failed run of which nothing was said. With `--keep-going` everything that could
+    /// be tried was tried. Without it cargo stops at the first failure: what depends on the library
+    /// is blocked by its failure, and nobody knows what else would have passed.
+    fn unreached(&self) -> Option<UnitStatus> {
+        let blocker = |u: &UnitOutcome| u.unit.is_primary() && u.status != UnitStatus::Pass;
+        let dependency = matches!(
+            self.reason(),
+            Some(Reason::DependsOn { .. } | Reason::BuildScript | Reason::NeedsNightly)
+        );
+        let known = self.keep_going || dependency || self.reported().any(blocker);
+        known.then_some(self.blocked_status())
+    }
+
+    /// What a unit that was never reached is called: a run that failed for `#![feature]` alone
+    /// blocks its units for that cause.
+    fn blocked_status(&self) -> UnitStatus {
+        match self.reason() {
+            Some(Reason::NeedsNightly) => UnitStatus::NeedsNightly,
+            _ => UnitStatus::Blocked,
+        }
+    }
+
+    /// Wall-clock and CPU milliseconds of all steps.
+    pub fn cost_ms(&self) -> (u64, u64) {
+        self.steps.iter().fold((0, 0), |(wall, cpu), s| {
+            (wall + s.usage.wall_ms, cpu + s.usage.cpu_ms.unwrap_or(0))
+        })
+    }
+}
+
+/// Where a job's lockfile came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockfileOrigin {
+    /// The one in the package, as it was or fitted to the manifest.
+    Published,
+    /// Resolved for this job.
+    Fresh,
+}
+
+/// The lockfile that both sides used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lockfile {
+    /// Where it came from.
+    pub origin: LockfileOrigin,
+    /// Whether dev-dependencies are in it.
+    pub dev_dependencies: bool,
+    /// SHA-256 of `text`, in hexadecimal.
+    pub sha256: String,
+    /// The whole file.
+    pub text: String,
+}
+
+/// Why a crate could not even be tried; the fault is the crate's, on both sides alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Unprepared {
+    /// The package itself is unusable: a bad archive, no manifest, a manifest cargo refuses.
+    Broken {
+        /// What is wrong, for people.
+        message: String,
+    },
+    /// Its dependencies cannot be resolved or had.
+    PrepareFail {
+        /// What is wrong, for people.
+        message: String,
+    },
+}
+
+impl Unprepared {
+    /// What is wrong, for people.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Broken { message } | Self::PrepareFail { message } => message,
+        }
+    }
+}
+
+/// The schema of [`JobRecord`] that this version writes.
+pub const JOB_RECORD_SCHEMA: u32 = 1;
+
+/// Everything that one job found out: what an agent submits and a store keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobRecord {
+    /// [`JOB_RECORD_SCHEMA`] at the time of writing.
+    pub schema: u32,
+    /// Set when nothing could be run.
+    pub unprepared: Option<Unprepared>,
+    /// The lockfiles, the last one being that of the runs that count.
+    pub lockfiles: Vec<Lockfile>,
+    /// All runs, in the order in which they were made.
+    pub runs: Vec<Run>,
+    /// CPU and wall-clock milliseconds of preparing: resolving, mostly.
+    pub preparation: Usage,
+}
+
+impl JobRecord {
+    /// The record of a crate that could not be tried.
+    pub fn unprepared(why: Unprepared, preparation: Usage) -> Self {
+        Self {
+            schema: JOB_RECORD_SCHEMA,
+            unprepared: Some(why),
+            lockfiles: Vec::new(),
+            runs: Vec::new(),
+            preparation,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What agents and coordinators say to each other: JSON over HTTP, versioned.
+//!
+//! | call | body | answer |
+//! | --- | --- | --- |
+//! | `POST /api/v1/claim` | [`ClaimRequest`] | [`ClaimResponse`] |
+//! | `POST /api/v1/heartbeat` | [`HeartbeatRequest`] | [`HeartbeatResponse`] |
+//! | `POST /api/v1/submit` | [`SubmitRequest`] | [`SubmitResponse`], or 409 when the lease is stale |
+//! | `POST /api/v1/release` | [`ReleaseRequest`] | 204, or 409 when the lease is stale |
+//! | `GET /api/v1/experiments/{name}/config` | | [`crate::experiment::Config`] |
+//!
+//! Every request carries the agent's token as a bearer token. An error is an [`ErrorBody`] with a
+//! status that says what to do: 4xx is final, 409 means that the lease is lost, 429 and 5xx are
+//! worth another try.
+
+use serde::{Deserialize, Serialize};
+
+use crate::experiment::ExperimentName;
+use crate::job::LeaseId;
+use crate::krate::Crate;
+use crate::mode::Scope;
+use crate::outcome::JobRecord;
+use crate::plan::CrateOptions;
+
+/// The version of the protocol, sent with every claim.
+pub const PROTOCOL: u32 = 1;
+
+/// Asks for work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRequest {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// The agent's name, for people.
+    pub agent: String,
+    /// How many jobs it can start now, at least 1.
+    pub slots: u32,
+}
+
+/// Work, or how long to wait for some.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimResponse {
+    /// At most as many as were asked for; none when all are leased or finished.
+    pub grants: Vec<Grant>,
+    /// Jobs that are not finished, those leased to any agent included.
+    pub unfinished: u64,
+    /// When to ask again, in milliseconds, if there were fewer grants than slots.
+    pub retry_after_ms: u64,
+}
+
+/// One leased job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Named in every heartbeat and in the submission.
+    pub lease: LeaseId,
+    /// How long it holds from now on without a heartbeat, in milliseconds.
+    pub lease_ms: u64,
+    /// The how-manieth grant of this job this is, from 1.
+    pub attempt: u32,
+    /// Whose job it is.
+    pub experiment: ExperimentName,
+    /// The crate.
+    pub krate: Crate,
+    /// The part of the crate to look at.
+    pub tier: Scope,
+    /// What the denylist says of it.
+    pub options: CrateOptions,
+}
+
+/// Says that jobs are still being worked on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatRequest {
+    /// The leases that are alive.
+    pub leases: Vec<LeaseId>,
+}
+
+/// Which of them hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatResponse {
+    /// Extended by a whole lease time.
+    pub extended: Vec<LeaseId>,
+    /// Lost: stop working on them.
+    pub lost: Vec<LeaseId>,
+}
+
+/// One log of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogFile {
+    /// The name that the record's runs use, such as `1-candidate`, or `0-prepare`: letters, digits
+    /// and `-` only.
+    pub name: String,
+    /// UTF-8 without control characters but newline and tab, bounded by the agent.
+    pub text: String,
+}
+
+impl LogFile {
+    /// Whether a name from outside is safe as a file's name.
+    pub fn name_is_safe(name: &str) -> bool {
+        (1..=40).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    }
+}
+
+/// Hands in what a job found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// The lease under which it was done.
+    pub lease: LeaseId,
+    /// The result.
+    pub record: JobRecord,
+    /// The logs that its runs name.
+    pub logs: Vec<LogFile>,
+}
+
+/// Both mean that the result is safe with the coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum SubmitResponse {
+    /// It was committed now.
+    Committed,
+    /// It had been committed before.
+    Repeated,
+}
+
+/// Gives a job back, because *we* could not produce an outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// The lease.
+    pub lease: LeaseId,
+    /// What went wrong, for people.
+    pub error: String,
+    /// Whether another try, perhaps elsewhere, may help.
+    pub transient: bool,
+    /// Whether the job was merely not worked on (the agent is stopping): then the attempt does
+    /// not count.
+    pub unstarted: bool,
+}
+
+/// The body of every answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorBody {
+    /// What is wrong, for people.
+    pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_names_cannot_leave_their_directory() {
+        for good in ["1-candidate", "0-prepare"] {
+            assert!(LogFile::name_is_safe(good), "{good}");
+        }
+        for bad in ["", "..", "a/b", "a.log", "a b", "ä"] {
+            assert!(!LogFile::name_is_safe(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let text = r#"{"leases":[],"more":1}"#;
+        assert!(serde_json::from_str::<HeartbeatRequest>(text).is_err());
+    }
+}

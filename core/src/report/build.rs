@@ -1,0 +1,370 @@
+//! Draws the conclusions of a report, once: from the records of an experiment to its model.
+
+use std::collections::BTreeMap;
+
+use super::model::{
+    ClusterResult, Cost, CrateResult, ErrorLine, ExperimentInfo, LockfileInfo, NotCovered, Results,
+    RunResult, SCHEMA, SideOutcome, SideResult, TierResult, Toolchain,
+};
+use super::{Entry, Input, Tier, TierState, words};
+use crate::cluster::{self, Cause};
+use crate::compare::{self, UnitComparison, Verdict};
+use crate::krate::{Crate, CrateId};
+use crate::limits::{LimitStop, Limits, Usage};
+use crate::log::clean;
+use crate::mode::Scope;
+use crate::outcome::{Diagnostic, JobRecord, Reason, Run, Side, UnitOutcome, UnitStatus};
+use crate::plan::Skip;
+use crate::protocol::LogFile;
+use crate::toolchain::{ToolchainInfo, ToolchainSpec};
+
+/// Makes the model of a report.
+pub fn model(input: &Input) -> Results {
+    let config = &input.experiment.config;
+    let mut causes = Vec::new();
+    let mut crates: Vec<CrateResult> = Vec::with_capacity(input.entries.len());
+    for entry in &input.entries {
+        let (krate, cause) = krate(entry, config.scope, &config.limits);
+        causes.extend(cause.map(|cause| (krate.id.clone(), cause)));
+        crates.push(krate);
+    }
+    let clusters = cluster::group(causes);
+    let of: BTreeMap<&CrateId, &cluster::ClusterId> = clusters
+        .iter()
+        .flat_map(|c| c.crates.iter().map(move |krate| (krate, &c.id)))
+        .collect();
+    for krate in &mut crates {
+        krate.cluster = of.get(&krate.id).map(|id| (*id).clone());
+    }
+    let mut totals: BTreeMap<Verdict, u32> = Verdict::ALL.map(|v| (v, 0)).into();
+    for krate in &crates {
+        *totals.entry(krate.verdict).or_default() += 1;
+    }
+    let not_covered: Vec<NotCovered> = crates
+        .iter()
+        .filter(|krate| !krate.covered)
+        .map(|krate| NotCovered {
+            id: krate.id.clone(),
+            why: words::why_not_covered(krate),
+        })
+        .collect();
+    Results {
+        schema: SCHEMA,
+        experiment: experiment(input, &crates),
+        totals,
+        coverage: coverage(crates.len() - not_covered.len(), crates.len()),
+        not_covered,
+        clusters: clusters.into_iter().map(cluster_result).collect(),
+        crates,
+        registry: input.traffic.clone(),
+    }
+}
+
+fn coverage(covered: usize, all: usize) -> f64 {
+    if all == 0 {
+        0.0
+    } else {
+        covered as f64 / all as f64
+    }
+}
+
+fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
+    let experiment = &input.experiment;
+    let config = &experiment.config;
+    let toolchain = |spec: &ToolchainSpec, info: Option<&ToolchainInfo>| Toolchain {
+        spec: spec.clone(),
+        rustc: info.map(|i| i.rustc.clone()),
+        cargo: info.map(|i| i.cargo.clone()),
+    };
+    let settled = |t: &TierResult| !matches!(t.verdict, Verdict::Unknown | Verdict::Error);
+    ExperimentInfo {
+        name: experiment.name.clone(),
+        selection: experiment.selection.clone(),
+        baseline: toolchain(&config.baseline, input.baseline.as_ref()),
+        candidate: toolchain(&config.candidate, input.candidate.as_ref()),
+        mode: config.mode,
+        scope: config.scope,
+        seed: experiment.seed,
+        lockfile: config.lockfile,
+        baseline_runs: config.baseline_runs,
+        cap_lints: config.cap_lints,
+        confirmations: config.confirmations,
+        limits: config.limits.clone(),
+        sandbox: input.sandbox.clone(),
+        started: input.started,
+        finished: input.finished,
+        complete: crates.iter().flat_map(|c| &c.tiers).all(settled),
+    }
+}
+
+fn cluster_result(cluster: cluster::Cluster) -> ClusterResult {
+    ClusterResult {
+        id: cluster.id,
+        signature: cluster.cause.signature,
+        code: cluster.cause.code,
+        root: cluster.cause.root,
+        crates: cluster.crates,
+        dependents: None,
+        rendered: cluster.cause.error.map(|e| clean(&e.rendered)),
+    }
+}
+
+/// A crate, and the cause where it regressed.
+fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Option<Cause>) {
+    let krate = &entry.plan.krate;
+    let options = &entry.plan.options;
+    let limits = options.limits(limits);
+    let skipped = entry.plan.skip.as_ref();
+    let planned: &[Scope] = if skipped.is_some() {
+        &[]
+    } else {
+        scope.tiers()
+    };
+    let jobs: Vec<Option<&Tier>> = planned
+        .iter()
+        .map(|scope| entry.tiers.iter().find(|t| t.tier == *scope))
+        .collect();
+    let tiers: Vec<TierResult> = planned
+        .iter()
+        .zip(&jobs)
+        .map(|(scope, job)| tier(&krate.id(), *scope, *job, &limits))
+        .collect();
+    let verdict = verdict(skipped, &tiers);
+    let at = tiers.iter().position(|t| t.verdict == verdict);
+    let at = at.unwrap_or(tiers.len().saturating_sub(1));
+    let record = jobs.get(at).copied().flatten().and_then(record);
+    let deciding = tiers.get(at);
+    let side = |side| {
+        let result = side_result(record?, side, deciding?, verdict)?;
+        Some(with_costs(result, side, &tiers))
+    };
+    let result = CrateResult {
+        id: krate.id(),
+        name: krate.name.clone(),
+        version: krate.version.clone(),
+        source: krate.source.clone(),
+        verdict,
+        covered: tiers.iter().any(|t| t.covered),
+        baseline: side(Side::Baseline),
+        candidate: side(Side::Candidate),
+        units: deciding.map_or_else(Vec::new, |t| t.units.clone()),
+        cluster: None,
+        lockfile_sha256: deciding
+            .and_then(|t| t.lockfile.as_ref())
+            .map(|l| l.sha256.clone()),
+        attempts: tiers.iter().map(|t| t.attempts).max().unwrap_or(0),
+        skip: skipped.map(|s| clean(s.reason())),
+        limits: (!options.limits.is_empty()).then_some(options.limits),
+        message: deciding
+            .and_then(|t| t.message.clone())
+            .or_else(|| tiers.iter().find_map(|t| t.message.clone())),
+        tiers,
+    };
+    let cause = record.and_then(|record| cause(krate, record, &result));
+    (result, cause)
+}
+
+fn verdict(skipped: Option<&Skip>, tiers: &[TierResult]) -> Verdict {
+    match (skipped, tiers) {
+        (Some(Skip::Skipped { .. }), _) => Verdict::Skipped,
+        (Some(Skip::Broken { .. }), _) => Verdict::Broken,
+        (None, [lib, rest @ ..]) => {
+            compare::merge_tiers(lib.verdict, rest.first().map(|t| t.verdict))
+        }
+        (None, []) => Verdict::Unknown,
+    }
+}
+
+fn cause(krate: &Crate, record: &JobRecord, result: &CrateResult) -> Option<Cause> {
+    if result.verdict != Verdict::Regressed {
+        return None;
+    }
+    let (baselines, candidates) = compare::deciding_runs(&record.runs);
+    let candidate = candidates.iter().find(|run| !run.passed())?;
+    Some(cluster::cause(krate, candidate, &baselines, &result.units))
+}
+
+fn record(tier: &Tier) -> Option<&JobRecord> {
+    match &tier.state {
+        TierState::Finished(record) => Some(record),
+        TierState::Unfinished | TierState::Error(_) => None,
+    }
+}
+
+fn tier(id: &CrateId, scope: Scope, tier: Option<&Tier>, limits: &Limits) -> TierResult {
+    let empty = TierResult {
+        tier: scope,
+        verdict: Verdict::Unknown,
+        covered: false,
+        attempts: tier.map_or(0, |t| t.attempts),
+        units: Vec::new(),
+        lockfile: None,
+        preparation: None,
+        runs: Vec::new(),
+        message: None,
+    };
+    match tier.map(|t| &t.state) {
+        None | Some(TierState::Unfinished) => empty,
+        Some(TierState::Error(message)) => TierResult {
+            verdict: Verdict::Error,
+            message: Some(clean(message)),
+            ..empty
+        },
+        Some(TierState::Finished(record)) => {
+            let judged = compare::judge_job(record);
+            TierResult {
+                verdict: judged.verdict,
+                covered: judged.covered,
+                units: judged.units,
+                lockfile: lockfile(record),
+                preparation: Some(cost(std::slice::from_ref(&&record.preparation))),
+                runs: record
+                    .runs
+                    .iter()
+                    .map(|r| run(r, id, scope, limits))
+                    .collect(),
+                message: record.unprepared.as_ref().map(|u| clean(u.message())),
+                ..empty
+            }
+        }
+    }
+}
+
+/// The lockfile of the variant of the manifest that the verdict stands on.
+fn lockfile(record: &JobRecord) -> Option<LockfileInfo> {
+    let (_, candidates) = compare::deciding_runs(&record.runs);
+    let variant = candidates.first().map(|run| run.dev_dependencies);
+    let lockfiles = || record.lockfiles.iter().rev();
+    lockfiles()
+        .find(|l| Some(l.dev_dependencies) == variant)
+        .or_else(|| lockfiles().next())
+        .map(|l| LockfileInfo {
+            origin: l.origin,
+            dev_dependencies: l.dev_dependencies,
+            sha256: l.sha256.clone(),
+        })
+}
+
+fn run(run: &Run, id: &CrateId, scope: Scope, limits: &Limits) -> RunResult {
+    let usages: Vec<&Usage> = run.steps.iter().map(|s| &s.usage).collect();
+    RunResult {
+        side: run.side,
+        dev_dependencies: run.dev_dependencies,
+        passed: run.passed(),
+        reason: run.reason().cloned(),
+        limit: limit_stop(run, limits),
+        cost: cost(&usages),
+        log: log_path(run, id, scope),
+    }
+}
+
+/// The limit that is a run's reason.
+fn limit_stop(run: &Run, limits: &Limits) -> Option<LimitStop> {
+    let step = run.steps.iter().find(|s| s.reason.is_some())?;
+    match step.reason {
+        Some(Reason::Limit { limit }) => Some(LimitStop::new(limit, limits, &step.usage)),
+        _ => None,
+    }
+}
+
+fn cost(usages: &[&Usage]) -> Cost {
+    let usages = || usages.iter();
+    Cost {
+        duration_ms: usages().map(|u| u.wall_ms).sum(),
+        cpu_ms: usages().map(|u| u.cpu_ms).sum(),
+        peak_memory_bytes: usages().filter_map(|u| u.peak_memory_bytes).max(),
+        disk_bytes: usages().filter_map(|u| u.disk_bytes).max(),
+        disk_inodes: usages().filter_map(|u| u.disk_inodes).max(),
+        output_bytes: usages().map(|u| u.output_bytes).max().unwrap_or(0),
+    }
+}
+
+/// Where the log of a run is, relative to the report; `None` where its name is not safe in a path.
+fn log_path(run: &Run, id: &CrateId, scope: Scope) -> Option<String> {
+    LogFile::name_is_safe(&run.log).then(|| format!("logs/{id}/{scope}-{}.log", run.log))
+}
+
+/// One side in the tier that decides, without the costs of the other tiers.
+fn side_result(
+    record: &JobRecord,
+    side: Side,
+    tier: &TierResult,
+    verdict: Verdict,
+) -> Option<SideResult> {
+    let (baselines, candidates) = compare::deciding_runs(&record.runs);
+    let runs = match side {
+        Side::Baseline => baselines,
+        Side::Candidate => candidates,
+    };
+    let shown = runs.iter().find(|r| !r.passed()).or(runs.first())?;
+    let at = record.runs.iter().position(|r| std::ptr::eq(r, *shown))?;
+    let units = &tier.units;
+    let outcome = match side_outcome(shown, units) {
+        // The library passed in its own tier: what fails is only seen by the crate's developers.
+        SideOutcome::BuildFail if verdict == Verdict::TestFail => SideOutcome::TestFail,
+        outcome => outcome,
+    };
+    Some(SideResult {
+        outcome,
+        reason: shown.reason().cloned(),
+        limit: tier.runs[at].limit,
+        units: units
+            .iter()
+            .filter_map(|u| {
+                Some(UnitOutcome {
+                    unit: u.unit.clone(),
+                    status: shown.unit_status(&u.unit)?,
+                })
+            })
+            .collect(),
+        error: cluster::first_error(shown).map(error_line),
+        runs: 0,
+        duration_ms: 0,
+        cpu_ms: None,
+        log: tier.runs[at].log.clone(),
+    })
+}
+
+fn side_outcome(run: &Run, units: &[UnitComparison]) -> SideOutcome {
+    let statuses = |primary: bool| {
+        units
+            .iter()
+            .filter(move |u| u.unit.is_primary() == primary)
+            .filter_map(|u| run.unit_status(&u.unit))
+    };
+    let bad = |s: UnitStatus| matches!(s, UnitStatus::Fail | UnitStatus::Blocked);
+    if run.passed() {
+        SideOutcome::TestPass
+    } else if statuses(true).any(bad) {
+        SideOutcome::BuildFail
+    } else if statuses(true).any(|s| s == UnitStatus::NeedsNightly) {
+        SideOutcome::Skipped
+    } else if statuses(true).next().is_some() || statuses(false).any(bad) {
+        SideOutcome::TestFail
+    } else {
+        SideOutcome::BuildFail
+    }
+}
+
+fn error_line(error: &Diagnostic) -> ErrorLine {
+    ErrorLine {
+        package: error.package.clone(),
+        unit: error.unit.clone(),
+        code: error.code.clone(),
+        message: clean(error.message.lines().next().unwrap_or("")),
+        place: error.place.as_deref().map(clean),
+    }
+}
+
+fn with_costs(mut result: SideResult, side: Side, tiers: &[TierResult]) -> SideResult {
+    let runs = || {
+        tiers
+            .iter()
+            .flat_map(|t| &t.runs)
+            .filter(|r| r.side == side)
+    };
+    result.runs = u32::try_from(runs().count()).unwrap_or(u32::MAX);
+    result.duration_ms = runs().map(|r| r.cost.duration_ms).sum();
+    result.cpu_ms = runs().map(|r| r.cost.cpu_ms).sum();
+    result
+}

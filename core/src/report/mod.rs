@@ -1,0 +1,72 @@
+//! Reports: from the records of an experiment to what people and programs read.
+//!
+//! [`Input`] is all that a report is made of; [`model`] draws the conclusions once, into a model
+//! that is also `results.json`; [`html`], [`markdown`] and [`text`] only render that model. Writing files is
+//! done elsewhere.
+
+mod build;
+pub mod html;
+pub mod markdown;
+pub mod model;
+pub mod text;
+mod words;
+
+use jiff::Timestamp;
+
+use crate::experiment::Experiment;
+use crate::mode::Scope;
+use crate::outcome::JobRecord;
+use crate::plan::PlanEntry;
+use crate::toolchain::ToolchainInfo;
+
+/// Everything that a report is made of.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// When it first started to run.
+    pub started: Option<Timestamp>,
+    /// When its last job ended; `None` while jobs are unfinished.
+    pub finished: Option<Timestamp>,
+    /// What the baseline said of itself.
+    pub baseline: Option<ToolchainInfo>,
+    /// What the candidate said of itself.
+    pub candidate: Option<ToolchainInfo>,
+    /// The sandbox that was used, for people: `docker (host userland)`.
+    pub sandbox: Option<String>,
+    /// Counts of requests to the registry, as the registry client keeps them.
+    pub traffic: Option<serde_json::Value>,
+    /// Every crate of the plan, in its order.
+    pub entries: Vec<Entry>,
+}
+
+/// One crate of the plan with what is known of it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The crate as planned.
+    pub plan: PlanEntry,
+    /// Its tiers, in their order; empty for a crate that is not run.
+    pub tiers: Vec<Tier>,
+}
+
+/// One tier of a crate.
+#[derive(Debug, Clone)]
+pub struct Tier {
+    /// Which tier.
+    pub tier: Scope,
+    /// How often its job was granted.
+    pub attempts: u32,
+    /// How far it is.
+    pub state: TierState,
+}
+
+/// How far the job of a tier is.
+#[derive(Debug, Clone)]
+pub enum TierState {
+    /// Not finished.
+    Unfinished,
+    /// Finished.
+    Finished(Box<JobRecord>),
+    /// Given up: *we* could not produce an outcome.
+    Error(String),
+}

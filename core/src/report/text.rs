@@ -1,0 +1,79 @@
+//! The summary for a terminal: plain lines, each with a tone that the caller may turn into colour.
+
+use super::model::{CrateResult, Results};
+use super::words;
+use crate::compare::Verdict;
+use crate::outcome::Side;
+
+/// What a line says, for whoever colours it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// What everyone hopes for.
+    Good,
+    /// A regression, or an experiment that is not whole.
+    Bad,
+    /// Neither.
+    Plain,
+    /// Detail.
+    Faint,
+}
+
+/// One line, without its newline and without anything that a terminal would obey.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its tone.
+    pub tone: Tone,
+    /// Its text.
+    pub text: String,
+}
+
+/// Renders the summary: each regression with its first error and its log, then the counts.
+pub fn lines(results: &Results) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut line = |tone, text: &str| {
+        lines.push(Line {
+            tone,
+            text: crate::log::clean(text),
+        });
+    };
+    for krate in results.with_verdict(Verdict::Regressed) {
+        let [name, error, log] = regression(krate);
+        line(Tone::Bad, &name);
+        line(Tone::Plain, &error);
+        line(Tone::Faint, &log);
+    }
+    let regressed = results.total(Verdict::Regressed) > 0;
+    let incomplete = words::incomplete(results);
+    let tone = match (regressed, &incomplete) {
+        (true, _) => Tone::Bad,
+        (false, None) => Tone::Good,
+        (false, Some(_)) => Tone::Plain,
+    };
+    let coverage = words::coverage(results);
+    line(tone, &format!("{}; {coverage}", words::headline(results)));
+    let counts: Vec<String> = Verdict::ALL
+        .into_iter()
+        .filter(|v| results.total(*v) > 0)
+        .map(|v| format!("{} {v}", results.total(v)))
+        .collect();
+    line(Tone::Plain, &counts.join(", "));
+    if let Some(text) = incomplete {
+        line(Tone::Bad, &text);
+    }
+    lines
+}
+
+fn regression(krate: &CrateResult) -> [String; 3] {
+    let place = krate.error().and_then(|e| e.place.as_deref());
+    let at = place.map_or(String::new(), |p| format!(" ({})", words::one_line(p)));
+    let error = words::one_line(&words::first_error(krate));
+    let log = krate
+        .side(Side::Candidate)
+        .and_then(|side| side.log.as_deref())
+        .unwrap_or("no log");
+    [
+        format!("regressed {} {}", krate.name, krate.version),
+        format!("  {error}{at}"),
+        format!("  {}", words::one_line(log)),
+    ]
+}

@@ -1,0 +1,288 @@
+//! The words and figures that all renderers share. Text from outside is not escaped here: that is
+//! each renderer's own business.
+
+use super::model::{CrateResult, ErrorLine, ExperimentInfo, Results};
+use crate::compare::{Tally, UnitComparison, UnitVerdict, Verdict};
+use crate::experiment::CapLints;
+use crate::outcome::{Reason, UnitKind, UnitStatus};
+use crate::shell::quoted;
+
+/// `2 regressed`, `0 regressed`.
+pub(crate) fn headline(results: &Results) -> String {
+    format!("{} regressed", results.total(Verdict::Regressed))
+}
+
+/// `97.5 % of 40 crates compared`.
+pub(crate) fn coverage(results: &Results) -> String {
+    let all = results.crates.len();
+    let crates = if all == 1 { "crate" } else { "crates" };
+    format!("{} of {all} {crates} compared", percent(results.coverage))
+}
+
+/// A share in percent, rounded down to tenths, so that 100 % means all.
+fn percent(share: f64) -> String {
+    // A hair upwards: 0.975 is a little less than itself in binary.
+    let tenths = (share.clamp(0.0, 1.0) * 1000.0 + 1e-6).floor() / 10.0;
+    format!("{tenths} %")
+}
+
+/// What is missing from an incomplete experiment.
+pub(crate) fn incomplete(results: &Results) -> Option<String> {
+    if results.experiment.complete {
+        return None;
+    }
+    let lacks = |verdict| {
+        results
+            .crates
+            .iter()
+            .filter(|c| c.tiers.iter().any(|t| t.verdict == verdict))
+            .count()
+    };
+    let (unfinished, errors) = (lacks(Verdict::Unknown), lacks(Verdict::Error));
+    let mut parts = Vec::new();
+    if unfinished > 0 {
+        parts.push(format!(
+            "{} not finished",
+            count(unfinished, "crate is", "crates are")
+        ));
+    }
+    if errors > 0 {
+        parts.push(format!(
+            "{} given up for an error of ours",
+            count(errors, "crate was", "crates were")
+        ));
+    }
+    Some(format!("incomplete: {}", parts.join(", ")))
+}
+
+/// `1 crate`, `2 crates`.
+pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// `0.4 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn duration(ms: u64) -> String {
+    match ms {
+        0..=59_949 => format!("{}.{} s", (ms + 50) / 1000, (ms + 50) % 1000 / 100),
+        59_950..=3_599_499 => {
+            let s = (ms + 500) / 1000;
+            format!("{} min {} s", s / 60, s % 60)
+        }
+        _ => {
+            let min = (ms + 30_000) / 60_000;
+            format!("{} h {} min", min / 60, min % 60)
+        }
+    }
+}
+
+/// `error[E0308]: mismatched types`.
+pub(crate) fn error_text(error: &ErrorLine) -> String {
+    match &error.code {
+        Some(code) => format!("error[{code}]: {}", error.message),
+        None => format!("error: {}", error.message),
+    }
+}
+
+/// What there is to say of a crate that failed, in one line: the limit that stopped it, its error,
+/// or else its reason.
+pub(crate) fn first_error(krate: &CrateResult) -> String {
+    let stopped = |side: &super::model::SideResult| side.limit;
+    let limit = krate.candidate.as_ref().and_then(stopped);
+    if let Some(limit) = limit.or_else(|| krate.baseline.as_ref().and_then(stopped)) {
+        return format!("stopped at a limit: {limit}");
+    }
+    if let Some(error) = krate.error() {
+        return error_text(error);
+    }
+    let reason = |side: &super::model::SideResult| side.reason.clone();
+    let candidate = krate.candidate.as_ref().and_then(reason);
+    match candidate.or_else(|| krate.baseline.as_ref().and_then(reason)) {
+        Some(reason) => reason_text(&reason),
+        None => krate.message.clone().unwrap_or_default(),
+    }
+}
+
+/// A reason, for people.
+pub(crate) fn reason_text(reason: &Reason) -> String {
+    match reason {
+        Reason::Ice => "the compiler crashed".to_owned(),
+        Reason::BuildScript => "the build script fails".to_owned(),
+        Reason::NeedsNightly => "needs a nightly compiler".to_owned(),
+        Reason::Limit { limit } => format!("stopped at a limit: {}", limit.name()),
+        Reason::Unknown => "fails without an error".to_owned(),
+        Reason::CompilerError { .. } | Reason::DependsOn { .. } => reason.to_string(),
+    }
+}
+
+/// `1 of 2`: bad runs of all.
+pub(crate) fn tally(tally: Tally) -> String {
+    format!("{} of {}", tally.bad, tally.runs)
+}
+
+/// What a verdict means, after the count.
+pub(crate) fn meaning(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Regressed => "fails with the candidate only, each time",
+        Verdict::Error => "no result, because something of ours failed",
+        Verdict::SpuriousRegressed => "hit a limit of the sandbox with the candidate only",
+        Verdict::Flaky => "did not do the same twice",
+        Verdict::Fixed => "fails with the baseline only, each time",
+        Verdict::SpuriousFixed => "hit a limit of the sandbox with the baseline only",
+        Verdict::BuildFail => "the library or a binary fails on both sides",
+        Verdict::TestFail => {
+            "the library builds; a test, an example or a bench fails on both sides"
+        }
+        Verdict::TestSkipped => "the library builds; the rest could not be tried",
+        Verdict::TestPass => "fine with the candidate, and so no regression",
+        Verdict::Broken => "the package itself is unusable",
+        Verdict::PrepareFail => "its dependencies cannot be had",
+        Verdict::Skipped => "not run, or not comparable by design",
+        Verdict::Unknown => "not finished",
+    }
+}
+
+/// Why a crate does not count for the coverage.
+pub(crate) fn why_not_covered(krate: &CrateResult) -> String {
+    if let Some(reason) = &krate.skip {
+        return match krate.verdict {
+            Verdict::Broken => format!("known to be broken: {reason}"),
+            _ => format!("on the denylist: {reason}"),
+        };
+    }
+    let Some(tier) = krate.tiers.first() else {
+        return "not run".to_owned();
+    };
+    let message = tier.message.as_deref().unwrap_or("no message");
+    match tier.verdict {
+        Verdict::Unknown => "not finished".to_owned(),
+        Verdict::Error => format!("an error of ours: {message}"),
+        Verdict::Broken => format!("unusable package: {message}"),
+        Verdict::PrepareFail => format!("dependencies cannot be had: {message}"),
+        _ => why_not_compared(krate, &tier.units),
+    }
+}
+
+fn why_not_compared(krate: &CrateResult, units: &[UnitComparison]) -> String {
+    let any = |test: &dyn Fn(&UnitComparison) -> bool| {
+        units.iter().any(|u| u.unit.is_primary() && test(u))
+    };
+    let what = if units.iter().any(|u| u.unit.kind == UnitKind::Lib) {
+        "the library"
+    } else if units.iter().any(|u| u.unit.kind == UnitKind::Bin) {
+        "a binary"
+    } else {
+        "it"
+    };
+    let nightly = Some(UnitStatus::NeedsNightly);
+    if any(&|u| u.baseline == nightly || u.candidate == nightly) {
+        format!("{what} uses `#![feature]`, which one side refuses")
+    } else if any(&|u| u.verdict == UnitVerdict::Flaky) {
+        format!("{what} did not do the same twice")
+    } else if any(&|u| u.verdict == UnitVerdict::Fail) {
+        format!("{what} fails on both sides: {}", first_error(krate))
+    } else if units.is_empty() {
+        match first_error(krate) {
+            error if error.is_empty() => "it has neither a library nor a binary".to_owned(),
+            error => format!("nothing of it could be tried: {error}"),
+        }
+    } else {
+        "the two sides could not be compared".to_owned()
+    }
+}
+
+/// The command that does the same again.
+pub(crate) fn command(experiment: &ExperimentInfo) -> String {
+    let e = experiment;
+    let mut words = vec!["ejecta run".to_owned()];
+    let mut option = |name: &str, value: &str| words.push(format!("--{name} {}", quoted(value)));
+    option("baseline", &e.baseline.spec.to_string());
+    option("candidate", &e.candidate.spec.to_string());
+    option("crates", &e.selection);
+    option("mode", e.mode.name());
+    option("scope", e.scope.name());
+    option("lockfile", e.lockfile.name());
+    option("baseline-runs", e.baseline_runs.name());
+    if e.cap_lints != CapLints::default_for(&e.baseline.spec, &e.candidate.spec) {
+        option("cap-lints", e.cap_lints.name());
+    }
+    option("seed", &e.seed.to_string());
+    words.join(" ")
+}
+
+/// A relative path as the target of a link: every byte percent-encoded but `/` and those that
+/// never need it.
+pub(crate) fn link(path: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// Text on one line, without anything that a terminal would obey.
+pub(crate) fn one_line(text: &str) -> String {
+    crate::log::clean(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percents_are_rounded_down() {
+        let table = [
+            (1.0, "100 %"),
+            (0.975, "97.5 %"),
+            (0.0, "0 %"),
+            (2.0 / 3.0, "66.6 %"),
+            (699_999.0 / 700_000.0, "99.9 %"),
+            (0.29, "29 %"),
+        ];
+        for (share, text) in table {
+            assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_short() {
+        let table = [
+            (0, "0.0 s"),
+            (449, "0.4 s"),
+            (450, "0.5 s"),
+            (59_949, "59.9 s"),
+            (59_950, "1 min 0 s"),
+            (200_000, "3 min 20 s"),
+            (3_599_499, "59 min 59 s"),
+            (3_599_500, "1 h 0 min"),
+            (7_500_000, "2 h 5 min"),
+        ];
+        for (ms, text) in table {
+            assert_eq!(duration(ms), text, "{ms}");
+        }
+    }
+
+    #[test]
+    fn links_stay_relative_paths() {
+        assert_eq!(
+            link("logs/zstd-sys-2.0.9+zstd.1.5.5/lib-1.log"),
+            "logs/zstd-sys-2.0.9%2Bzstd.1.5.5/lib-1.log"
+        );
+        assert_eq!(link("a b\"<>&?#:é"), "a%20b%22%3C%3E%26%3F%23%3A%C3%A9");
+    }
+
+    #[test]
+    fn shells_read_words_back() {
+        assert_eq!(quoted("list:a,b@1.0.0+x"), "list:a,b@1.0.0+x");
+        assert_eq!(
+            quoted("stable+rustflags=-D warnings"),
+            "'stable+rustflags=-D warnings'"
+        );
+        assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
+        assert_eq!(quoted(""), "''");
+    }
+}

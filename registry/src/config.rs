@@ -1,0 +1,102 @@
+//! How the registry is reached: its address, how patiently, and how much at once.
+
+use std::time::Duration;
+
+/// A registry and the manners towards it. The defaults fit the public registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// The address of the sparse index, with or without `sparse+` in front; `None` is the public
+    /// registry's.
+    pub index_url: Option<String>,
+    /// How old a cached index entry may be before it is asked for again.
+    pub max_age: Duration,
+    /// Index requests at once.
+    pub index_concurrency: usize,
+    /// Downloads (and unpacks) at once.
+    pub download_concurrency: usize,
+    /// What happens after a failure that may pass.
+    pub retry: RetryPolicy,
+    /// The largest index entry that is read, in bytes.
+    pub max_entry_bytes: u64,
+    /// What a `.crate` file may hold.
+    pub crate_limits: CrateLimits,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            index_url: None,
+            max_age: Duration::from_secs(60 * 60),
+            index_concurrency: 16,
+            download_concurrency: 6,
+            retry: RetryPolicy::default(),
+            max_entry_bytes: 64 * MIB,
+            crate_limits: CrateLimits::default(),
+        }
+    }
+}
+
+impl RegistryConfig {
+    /// The address of the index as it is used: without `sparse+`, with a slash at the end.
+    pub fn index_address(&self) -> String {
+        let address = self
+            .index_url
+            .as_deref()
+            .unwrap_or(tame_index::index::sparse::CRATES_IO_HTTP_INDEX);
+        let address = address.strip_prefix("sparse+").unwrap_or(address);
+        format!("{}/", address.trim_end_matches('/'))
+    }
+}
+
+/// How often and how patiently a request is repeated.
+///
+/// The wait doubles with each attempt, and a part of it is random, so that many clients that
+/// failed together do not come back together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first included; at least one is made.
+    pub attempts: u32,
+    /// The wait after the first attempt.
+    pub first_wait: Duration,
+    /// The longest wait, also where the server's `Retry-After` asks for more.
+    pub max_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            first_wait: Duration::from_millis(500),
+            max_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Bounds of a `.crate` file and of what it unpacks to; beyond them the crate is broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrateLimits {
+    /// Size of the `.crate` file, in bytes.
+    pub packed_bytes: u64,
+    /// Size of all files together, in bytes.
+    pub unpacked_bytes: u64,
+    /// Entries of the archive, of every type.
+    pub entries: u64,
+    /// Length of a path below the crate's directory, in bytes.
+    pub path_bytes: usize,
+    /// Components of a path below the crate's directory.
+    pub path_depth: usize,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for CrateLimits {
+    fn default() -> Self {
+        Self {
+            packed_bytes: 64 * MIB,
+            unpacked_bytes: 512 * MIB,
+            entries: 100_000,
+            path_bytes: 1024,
+            path_depth: 64,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What can go wrong between Ejecta and a registry, and whether waiting helps.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ejecta_core::krate::CrateName;
+use semver::Version;
+
+use crate::unpack::UnpackError;
+
+/// Whether the same request may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// It may: the network, an overloaded server, a full disk.
+    Transient,
+    /// It will not: a wrong address, an unknown crate, an answer that makes no sense.
+    Permanent,
+}
+
+/// Why the registry could not be used. Cloned to everybody who waited for the same request.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry's address or the client's settings are wrong.
+    #[error("set up the registry `{address}`: {why}")]
+    Setup {
+        /// The address as it is used.
+        address: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// No answer, or one that broke off.
+    #[error("read `{url}`: {source}")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// What the HTTP client says.
+        source: Arc<reqwest::Error>,
+    },
+    /// An answer with a status that is no success.
+    #[error("read `{url}`: the registry answered with status {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// An answer that goes on past the limit.
+    #[error("read `{url}`: the answer is longer than {limit} bytes")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// An answer that does not say what it must.
+    #[error("understand `{url}`: {why}")]
+    Unreadable {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The registry has no crate of this name, in any spelling.
+    #[error("find the crate `{name}`: the registry has none of this name")]
+    UnknownCrate {
+        /// The name as it was asked for.
+        name: CrateName,
+    },
+    /// The registry has the crate, not the version.
+    #[error("find `{name}` {version}: the registry has no such version of it")]
+    UnknownVersion {
+        /// The name in the author's spelling.
+        name: CrateName,
+        /// The version as it was asked for.
+        version: Version,
+    },
+    /// The crate has no release that can be chosen: all are yanked or unreadable.
+    #[error("find a release of `{name}`: every one is yanked or unreadable")]
+    NoRelease {
+        /// The name in the author's spelling.
+        name: CrateName,
+    },
+    /// The store's disk.
+    #[error("{action} `{path}`: {source}", path = path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
+}
+
+impl RegistryError {
+    /// Whether trying again later can help.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Network { source, .. } if source.is_builder() || source.is_redirect() => {
+                ErrorClass::Permanent
+            }
+            Self::Network { .. }
+            | Self::Io { .. }
+            | Self::Status {
+                status: 408 | 429 | 500..=599,
+                ..
+            } => ErrorClass::Transient,
+            Self::Setup { .. }
+            | Self::Status { .. }
+            | Self::TooLong { .. }
+            | Self::Unreadable { .. }
+            | Self::UnknownCrate { .. }
+            | Self::UnknownVersion { .. }
+            | Self::NoRelease { .. } => ErrorClass::Permanent,
+        }
+    }
+
+    /// What the user can do, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Setup { .. } => {
+                Some("give the address of a sparse index, starting with http:// or https://")
+            }
+            Self::Network { .. } => Some("check the network, and the proxy if there is one"),
+            Self::Status {
+                status: 401 | 403, ..
+            } => Some("registries that ask for a login are not supported"),
+            Self::UnknownCrate { .. } => Some("check the spelling, and which registry is used"),
+            Self::NoRelease { .. } => Some("name a version as `name@version`"),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+}
+
+/// What is wrong with a release itself: it is broken for everybody, and trying again is no use.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Broken {
+    /// The file is not the one that the index describes.
+    #[error("check the download: the index names checksum `{expected}`, the file has `{found}`")]
+    Checksum {
+        /// SHA-256 of the index.
+        expected: String,
+        /// SHA-256 of what came.
+        found: String,
+    },
+    /// The file is larger than any registry allows.
+    #[error("check the download: it is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The archive is damaged, or has what no package may have.
+    #[error(transparent)]
+    Unpack(Arc<UnpackError>),
+}
+
+/// Why there is no source of a release.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// The release is at fault: an outcome of the crate, not an error of ours.
+    #[error("use the package of `{name}` {version}: {why}")]
+    Broken {
+        /// The name of the release.
+        name: CrateName,
+        /// Its version.
+        version: Version,
+        /// What is wrong with it.
+        #[source]
+        why: Broken,
+    },
+    /// The registry, the network or the disk.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl SourceError {
+    /// Whether trying again later can help.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Broken { .. } => ErrorClass::Permanent,
+            Self::Registry(error) => error.class(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The registry as Ejecta uses it: a sparse index, verified downloads, and the store on disk.
+//!
+//! Everything that a job needs from a registry is here before its sandbox starts, because nothing
+//! in a sandbox has a network:
+//!
+//! - [`Registry`] reads index entries, each at most once in a process, and keeps them as a *local
+//!   registry* that cargo resolves against offline.
+//! - [`Registry::prefetch_closure`] guesses which entries a resolve will need.
+//! - [`Store`] downloads `.crate` files, checks them against the index, and unpacks them into
+//!   read-only directories that cargo takes as a directory source.
+//! - [`Traffic`] counts what was asked of the registry.
+//!
+//! This crate runs nothing and knows nothing of toolchains, sandboxes or experiments. What it
+//! unpacks was written by strangers: the unpacker is where that is dealt with.
+
+mod cache;
+mod closure;
+mod config;
+mod disk;
+mod download;
+mod entry;
+mod error;
+mod flight;
+mod http;
+mod paths;
+mod registry;
+mod store;
+mod traffic;
+mod tree;
+mod unpack;
+
+pub use closure::{Prefetched, RootDep};
+pub use config::{CrateLimits, RegistryConfig, RetryPolicy};
+pub use entry::{DepKind, IndexDep, IndexEntry, IndexRelease};
+pub use error::{Broken, ErrorClass, RegistryError, SourceError};
+pub use http::use_ring;
+pub use registry::Registry;
+pub use store::{Store, StoredSource};
+pub use traffic::Traffic;
+pub use unpack::{Refusal, UnpackError};

@@ -1,0 +1,112 @@
+//! The protocol of [`ejecta_core::protocol`] over HTTP.
+//!
+//! A handler reads a request, asks the [`Coordinator`], and writes the answer; it decides nothing.
+//! Every answer that is an error has an [`ejecta_core::protocol::ErrorBody`] and is logged once,
+//! in one place, never with the token.
+
+mod error;
+mod experiments;
+mod extract;
+mod health;
+mod jobs;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::auth::{TokenHash, bearer};
+use crate::coordinator::Coordinator;
+use error::ApiError;
+
+/// The largest submission, in bytes: a record and all its logs.
+pub const MAX_SUBMIT_BYTES: usize = 64 * 1024 * 1024;
+/// The largest body of any other request, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How long requests that are under way may take once the server shuts down.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The API of `coordinator`, for those who have `token`.
+pub fn router(coordinator: Arc<Coordinator>, token: &SecretString) -> Router {
+    let token = Arc::new(TokenHash::of(token));
+    let api = Router::new()
+        .route("/claim", post(jobs::claim))
+        .route("/heartbeat", post(jobs::heartbeat))
+        .route("/submit", post(jobs::submit))
+        .route("/release", post(jobs::release))
+        .route("/experiments/{name}/config", get(experiments::config))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(from_fn_with_state(token, authenticate))
+        .with_state(coordinator);
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/healthz", get(health::healthz))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(from_fn(error::log_errors))
+}
+
+/// Serves the API on `listener` until `shutdown` ends; then takes no more requests, and waits a
+/// while for those that are under way.
+///
+/// # Errors
+/// The listener's own.
+pub async fn serve(
+    listener: TcpListener,
+    coordinator: Arc<Coordinator>,
+    token: &SecretString,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let router = router(coordinator, token);
+    let listener = listener.tap_io(|stream| {
+        // Answers are small: waiting for more of them to send only adds latency.
+        let _ = stream.set_nodelay(true);
+    });
+    let (stopping, stopped) = oneshot::channel();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown.await;
+        let _ = stopping.send(());
+    });
+    let grace_is_over = async move {
+        // An error means that the server is gone, and then nobody waits here.
+        let _ = stopped.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = server.into_future() => ended,
+        () = grace_is_over => {
+            tracing::warn!(grace_s = GRACE.as_secs(), "requests did not end in time and are cut off");
+            Ok(())
+        }
+    }
+}
+
+/// Lets only requests with the token pass, before anything else of them is looked at.
+async fn authenticate(
+    State(token): State<Arc<TokenHash>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let admitted = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(bearer)
+        .is_some_and(|presented| token.admits(presented));
+    if admitted {
+        Ok(next.run(request).await)
+    } else {
+        Err(ApiError::unauthorized())
+    }
+}

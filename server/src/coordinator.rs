@@ -1,0 +1,405 @@
+//! The coordinator: what agents ask for, on a store and a log store, told as events.
+//!
+//! It knows nothing of HTTP; [`crate::api`] translates. The clock is passed in; lease ids are made
+//! here, from the system's randomness.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ejecta_core::compare;
+use ejecta_core::experiment::{Config, ExperimentName};
+use ejecta_core::job::LeaseId;
+use ejecta_core::log::clean;
+use ejecta_core::outcome::JOB_RECORD_SCHEMA;
+use ejecta_core::protocol::{
+    ClaimRequest, ClaimResponse, Grant, HeartbeatRequest, HeartbeatResponse, LogFile, PROTOCOL,
+    ReleaseRequest, SubmitRequest, SubmitResponse,
+};
+use jiff::Timestamp;
+use tokio::sync::{Mutex, broadcast};
+
+use crate::event::Event;
+use crate::logs::{LogError, LogStore};
+use crate::store::{
+    Claim, Claimed, Counts, LeasedJob, Released, Setback, Store, StoreError, Submitted,
+};
+
+/// Reads the time. The edge of a role has the real one.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The most jobs that one claim is granted.
+pub const MAX_SLOTS: u32 = 256;
+/// The longest name of an agent, in bytes.
+const MAX_AGENT_BYTES: usize = 100;
+/// How much is kept of the error that a release names, in bytes.
+const MAX_ERROR_BYTES: usize = 8 * 1024;
+/// The events that a slow follower can be behind before it misses some.
+const EVENTS_KEPT: usize = 4096;
+/// How many jobs can be submitted at once, at most.
+const TURNS: usize = 64;
+
+/// The choices of a coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a lease holds without a heartbeat.
+    pub lease: Duration,
+    /// When an agent that was granted less than it asked for should ask again.
+    pub retry_after: Duration,
+}
+
+impl Default for Settings {
+    /// For an agent in the same process: a minute's lease, five questions a second.
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            retry_after: Duration::from_millis(200),
+        }
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// The request makes no sense, and will not make more when it is repeated.
+    #[error("{0}")]
+    Invalid(String),
+    /// The agent speaks another version of the protocol.
+    #[error(
+        "this coordinator speaks version {PROTOCOL} of the protocol and the agent version {0}; use the same version of ejecta for both"
+    )]
+    Protocol(u32),
+    /// The lease has lost its job, or never held one.
+    #[error("lease `{}` holds no job", clean(.0.0.as_str()))]
+    StaleLease(LeaseId),
+    /// There is no such experiment.
+    #[error("there is no experiment `{0}`")]
+    UnknownExperiment(ExperimentName),
+    /// The store failed.
+    #[error("failed to {0}")]
+    Store(#[from] StoreError),
+    /// The logs could not be kept.
+    #[error("failed to {0}")]
+    Logs(#[from] LogError),
+    /// The system gave no randomness for lease ids.
+    #[error("failed to make a lease id: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// Hands out jobs and takes results in.
+pub struct Coordinator {
+    store: Arc<dyn Store>,
+    logs: LogStore,
+    clock: Clock,
+    settings: Settings,
+    events: broadcast::Sender<Event>,
+    /// A submission writes its job's logs before its record commits. Whoever does that for a job
+    /// holds the job's turn, so that a stale lease cannot write over the logs of the winner. (For
+    /// several coordinators on one store, logs will have to be kept by lease.)
+    turns: [Mutex<()>; TURNS],
+}
+
+impl Coordinator {
+    /// A coordinator over `store`, whose jobs' logs go to `logs`.
+    pub fn new(store: Arc<dyn Store>, logs: LogStore, clock: Clock, settings: Settings) -> Self {
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        Self {
+            store,
+            logs,
+            clock,
+            settings,
+            events,
+            turns: std::array::from_fn(|_| Mutex::new(())),
+        }
+    }
+
+    /// The store it stands on.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Follows what happens from now on. A follower that falls far behind is told how many events
+    /// it missed.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Grants jobs.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Protocol`], [`CoordinatorError::Invalid`] for an agent without a decent
+    /// name or without slots, [`CoordinatorError::Store`].
+    pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimResponse, CoordinatorError> {
+        check_claim(request)?;
+        let slots = request.slots.min(MAX_SLOTS);
+        let leases = (0..slots)
+            .map(|_| new_lease())
+            .collect::<Result<Vec<_>, _>>()?;
+        let (now, until) = self.lease_times();
+        let claimed = self
+            .store
+            .claim(&Claim {
+                agent: &request.agent,
+                leases: &leases,
+                now,
+                until,
+            })
+            .await?;
+        self.tell_claimed(&claimed, &request.agent);
+        let lease_ms = millis(self.settings.lease);
+        let grants = claimed.granted.into_iter().map(|job| Grant {
+            lease: job.lease,
+            lease_ms,
+            attempt: job.attempt,
+            experiment: job.experiment,
+            krate: job.krate,
+            tier: job.tier,
+            options: job.options,
+        });
+        Ok(ClaimResponse {
+            grants: grants.collect(),
+            unfinished: claimed.unfinished,
+            retry_after_ms: millis(self.settings.retry_after),
+        })
+    }
+
+    /// Extends leases.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Store`].
+    pub async fn heartbeat(
+        &self,
+        request: &HeartbeatRequest,
+    ) -> Result<HeartbeatResponse, CoordinatorError> {
+        let (_, until) = self.lease_times();
+        let heartbeat = self.store.heartbeat(&request.leases, until).await?;
+        Ok(HeartbeatResponse {
+            extended: heartbeat.extended,
+            lost: heartbeat.lost,
+        })
+    }
+
+    /// Takes a result in: when this returns `Ok`, record and logs are durable.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Invalid`] for a record or log names that cannot be kept,
+    /// [`CoordinatorError::StaleLease`], [`CoordinatorError::Store`], [`CoordinatorError::Logs`].
+    pub async fn submit(
+        &self,
+        request: &SubmitRequest,
+    ) -> Result<SubmitResponse, CoordinatorError> {
+        check_submission(request)?;
+        let lease = &request.lease;
+        let job = self.job_of(lease).await?;
+        let _turn = self.turn(&job).await;
+        // What was true before the turn may not be true in it.
+        let job = self.job_of(lease).await?;
+        if job.finished {
+            return Ok(SubmitResponse::Repeated);
+        }
+        self.logs.write(&job.job, &request.logs).await?;
+        let now = (self.clock)();
+        match self.store.submit(lease, &request.record, now).await? {
+            Submitted::Stale => Err(CoordinatorError::StaleLease(lease.clone())),
+            Submitted::Repeated => Ok(SubmitResponse::Repeated),
+            Submitted::Committed(counts) => {
+                let judged = compare::judge_job(&request.record);
+                self.tell(Event::JobFinished {
+                    experiment: job.experiment,
+                    job: job.job,
+                    agent: job.agent,
+                    attempt: job.attempt,
+                    verdict: judged.verdict,
+                    covered: judged.covered,
+                    counts,
+                });
+                Ok(SubmitResponse::Committed)
+            }
+        }
+    }
+
+    /// Takes a job back that has no result.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::StaleLease`], [`CoordinatorError::Store`].
+    pub async fn release(&self, request: &ReleaseRequest) -> Result<(), CoordinatorError> {
+        let job = self.job_of(&request.lease).await?;
+        let error = bounded(&request.error);
+        let why = if request.unstarted {
+            Setback::Unstarted
+        } else if request.transient {
+            Setback::Transient(&error)
+        } else {
+            Setback::Permanent(&error)
+        };
+        let told = (why != Setback::Unstarted).then(|| error.clone());
+        match self.store.release(&request.lease, why).await? {
+            Released::Stale => return Err(CoordinatorError::StaleLease(request.lease.clone())),
+            Released::Requeued(counts) => self.tell_released(job, told, false, counts),
+            Released::GivenUp(counts) => self.tell_released(job, told, true, counts),
+        }
+        Ok(())
+    }
+
+    /// What an agent must know of an experiment.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::UnknownExperiment`], [`CoordinatorError::Store`].
+    pub async fn config(&self, name: &ExperimentName) -> Result<Config, CoordinatorError> {
+        match self.store.experiment(name).await? {
+            Some(experiment) => Ok(experiment.config),
+            None => Err(CoordinatorError::UnknownExperiment(name.clone())),
+        }
+    }
+
+    /// Now, and when a lease that is granted or extended now ends.
+    fn lease_times(&self) -> (Timestamp, Timestamp) {
+        let now = (self.clock)();
+        let until = now
+            .checked_add(self.settings.lease)
+            .unwrap_or(Timestamp::MAX);
+        (now, until)
+    }
+
+    async fn job_of(&self, lease: &LeaseId) -> Result<LeasedJob, CoordinatorError> {
+        self.store
+            .leased_job(lease)
+            .await?
+            .ok_or_else(|| CoordinatorError::StaleLease(lease.clone()))
+    }
+
+    async fn turn(&self, job: &LeasedJob) -> tokio::sync::MutexGuard<'_, ()> {
+        let hash =
+            BuildHasherDefault::<DefaultHasher>::default().hash_one((&job.experiment, &job.job));
+        let at = usize::try_from(hash % TURNS as u64).expect("less than `TURNS`");
+        self.turns[at].lock().await
+    }
+
+    /// Nobody need listen.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    fn tell_claimed(&self, claimed: &Claimed, agent: &str) {
+        for lost in claimed.lost.iter().cloned() {
+            tracing::warn!(
+                job = %lost.job, agent = lost.agent, attempt = lost.attempt,
+                "lease expired: the agent was not heard of in time"
+            );
+            self.tell(Event::JobLost {
+                experiment: lost.experiment,
+                job: lost.job,
+                agent: lost.agent,
+                attempt: lost.attempt,
+                given_up: lost.given_up,
+            });
+        }
+        for job in &claimed.granted {
+            self.tell(Event::JobGranted {
+                experiment: job.experiment.clone(),
+                job: job.job(),
+                agent: agent.to_owned(),
+                attempt: job.attempt,
+            });
+        }
+    }
+
+    fn tell_released(&self, job: LeasedJob, error: Option<String>, given_up: bool, counts: Counts) {
+        self.tell(Event::JobReleased {
+            experiment: job.experiment,
+            job: job.job,
+            agent: job.agent,
+            attempt: job.attempt,
+            error,
+            given_up,
+            counts,
+        });
+    }
+}
+
+fn check_claim(request: &ClaimRequest) -> Result<(), CoordinatorError> {
+    if request.protocol != PROTOCOL {
+        return Err(CoordinatorError::Protocol(request.protocol));
+    }
+    let decent = (1..=MAX_AGENT_BYTES).contains(&request.agent.len())
+        && clean(&request.agent) == request.agent
+        && !request.agent.contains(['\n', '\t']);
+    if !decent {
+        return Err(CoordinatorError::Invalid(format!(
+            "an agent's name has 1 to {MAX_AGENT_BYTES} bytes and no control characters"
+        )));
+    }
+    if request.slots == 0 {
+        return Err(CoordinatorError::Invalid(
+            "a claim is for at least 1 slot".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses what could not be kept, or could not be read back.
+fn check_submission(request: &SubmitRequest) -> Result<(), CoordinatorError> {
+    let invalid = |why: String| Err(CoordinatorError::Invalid(why));
+    let schema = request.record.schema;
+    if schema != JOB_RECORD_SCHEMA {
+        return invalid(format!(
+            "this coordinator reads records of schema {JOB_RECORD_SCHEMA}, and this one has {schema}"
+        ));
+    }
+    let sent = request.logs.iter().map(|log| &log.name);
+    let named = request.record.runs.iter().map(|run| &run.log);
+    if let Some(name) = sent
+        .clone()
+        .chain(named)
+        .find(|n| !LogFile::name_is_safe(n))
+    {
+        return invalid(format!("`{}` is no name of a log", clean(name)));
+    }
+    let mut names: Vec<&String> = sent.collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return invalid(format!("there are two logs named `{}`", twice[0]));
+    }
+    Ok(())
+}
+
+/// Text from outside, safe to show and of a bounded length.
+fn bounded(text: &str) -> String {
+    let mut text = clean(text);
+    if text.len() > MAX_ERROR_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
+        text.push_str(" [...]");
+    }
+    text
+}
+
+/// 128 random bits in hexadecimal: never the same twice, and nothing to guess.
+fn new_lease() -> Result<LeaseId, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(LeaseId(format!("{:032x}", u128::from_be_bytes(bytes))))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_are_never_the_same() {
+        let (one, two) = (new_lease().expect("random"), new_lease().expect("random"));
+        assert_ne!(one, two);
+        assert_eq!(one.0.len(), 32);
+    }
+
+    #[test]
+    fn errors_of_agents_are_cut_and_cleaned() {
+        assert_eq!(bounded("a \x1b[2J"), "a \\u{1b}[2J");
+        let long = bounded(&"ä".repeat(MAX_ERROR_BYTES));
+        assert!(long.len() <= MAX_ERROR_BYTES + 6, "{}", long.len());
+        assert!(long.ends_with("ä [...]"));
+    }
+}

@@ -1,0 +1,18 @@
+//! The coordinator: hands out jobs, keeps results, and says what happens.
+//!
+//! A [`Coordinator`] stands on a [`store::Store`] and a [`logs::LogStore`]; [`api::serve`] speaks
+//! the protocol of [`ejecta_core::protocol`] for it, and whoever wants to follow subscribes to its
+//! [`Event`]s. This crate knows nothing of sandboxes, cargo, registries and terminals, and it
+//! never prints.
+
+pub mod api;
+pub mod logs;
+pub mod store;
+
+mod auth;
+mod coordinator;
+mod event;
+
+pub use auth::TokenHash;
+pub use coordinator::{Clock, Coordinator, CoordinatorError, MAX_SLOTS, Settings};
+pub use event::Event;

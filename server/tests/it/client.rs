@@ -1,0 +1,187 @@
+//! A coordinator on loopback, and a client that can also send what no decent client would.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use ejecta_core::mode::Scope;
+use ejecta_core::protocol::{
+    ClaimRequest, ClaimResponse, ErrorBody, Grant, LogFile, PROTOCOL, SubmitRequest,
+};
+use ejecta_server::logs::LogStore;
+use ejecta_server::store::SqliteStore;
+use ejecta_server::{Coordinator, Settings, api};
+use secrecy::SecretString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::fixtures::{LEASE, at, experiment, passing, plan};
+
+pub const TOKEN: &str = "the-token-of-these-tests-d41d8cd98f00b204";
+
+/// A coordinator with an experiment `e` of three crates in both tiers.
+pub struct Server {
+    pub coordinator: Arc<Coordinator>,
+    pub store: SqliteStore,
+    pub dir: TempDir,
+    pub address: SocketAddr,
+    /// Seconds since the beginning, as the coordinator sees them.
+    pub now: Arc<AtomicI64>,
+    shutdown: oneshot::Sender<()>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.body))
+    }
+
+    pub fn error(&self) -> String {
+        self.json::<ErrorBody>().error
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SqliteStore::open(&dir.path().join("ejecta.db"))
+            .await
+            .expect("opens");
+        ejecta_server::store::Store::create_experiment(
+            &store,
+            &experiment("e", Scope::All),
+            &plan(3),
+        )
+        .await
+        .expect("created");
+        let now = Arc::new(AtomicI64::new(0));
+        let clock = Arc::clone(&now);
+        let coordinator = Arc::new(Coordinator::new(
+            Arc::new(store.clone()),
+            LogStore::new(dir.path()),
+            Arc::new(move || at(clock.load(Ordering::SeqCst))),
+            Settings {
+                lease: Duration::from_secs(LEASE.unsigned_abs()),
+                retry_after: Duration::from_millis(123),
+            },
+        ));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (shutdown, stop) = oneshot::channel();
+        let serving = tokio::spawn({
+            let coordinator = Arc::clone(&coordinator);
+            async move {
+                let token = SecretString::from(TOKEN);
+                let stop = async {
+                    let _ = stop.await;
+                };
+                api::serve(listener, coordinator, &token, stop).await
+            }
+        });
+        Self {
+            coordinator,
+            store,
+            dir,
+            address,
+            now,
+            shutdown,
+            serving,
+        }
+    }
+
+    /// Shuts down and waits for the end.
+    pub async fn stop(self) -> TempDir {
+        let _ = self.shutdown.send(());
+        tokio::time::timeout(Duration::from_secs(60), self.serving)
+            .await
+            .expect("it ends")
+            .expect("no panic")
+            .expect("no error");
+        self.dir
+    }
+
+    /// Sends `text` as it is and reads until the other side closes.
+    pub async fn raw(&self, text: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.expect("connects");
+        stream.write_all(text.as_bytes()).await.expect("sent");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.expect("an answer");
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
+        Answer {
+            status: status.expect("a status"),
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// Sends a request with these extra header lines.
+    pub async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        let length = body.len();
+        self.raw(&format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\
+             content-length: {length}\r\n\r\n{body}"
+        ))
+        .await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &authorization(), "").await
+    }
+
+    pub async fn post(&self, call: &str, body: &impl Serialize) -> Answer {
+        let body = serde_json::to_string(body).expect("JSON");
+        let path = format!("/api/v1/{call}");
+        self.send("POST", &path, &authorization(), &body).await
+    }
+
+    pub async fn claim(&self, slots: u32) -> ClaimResponse {
+        let request = ClaimRequest {
+            protocol: PROTOCOL,
+            agent: "tester".to_owned(),
+            slots,
+        };
+        self.post("claim", &request).await.json()
+    }
+
+    /// Claims one job, which must be there.
+    pub async fn next(&self) -> Grant {
+        self.claim(1).await.grants.pop().expect("a job waits")
+    }
+
+    pub fn log(&self, path: &str) -> std::io::Result<String> {
+        std::fs::read_to_string(self.dir.path().join(path))
+    }
+}
+
+pub fn authorization() -> String {
+    format!("authorization: Bearer {TOKEN}\r\n")
+}
+
+/// A passing result under the lease of `grant`, whose log says `text`.
+pub fn submission(grant: &Grant, text: &str) -> SubmitRequest {
+    SubmitRequest {
+        lease: grant.lease.clone(),
+        record: passing(),
+        logs: vec![LogFile {
+            name: "1-candidate".to_owned(),
+            text: text.to_owned(),
+        }],
+    }
+}

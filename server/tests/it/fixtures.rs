@@ -1,0 +1,160 @@
+//! Experiments, plans and records to test with.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ejecta_core::experiment::{
+    BaselineRuns, CapLints, Config, Experiment, ExperimentName, LockfilePolicy,
+};
+use ejecta_core::job::{JobId, LeaseId};
+use ejecta_core::krate::{Checksum, Crate, CrateName, Source};
+use ejecta_core::limits::{Limits, Usage};
+use ejecta_core::mode::{Mode, Scope};
+use ejecta_core::outcome::{
+    JOB_RECORD_SCHEMA, JobRecord, Run, Side, StepExit, StepOutcome, UnitKey, UnitKind, UnitOutcome,
+    UnitStatus, Unprepared,
+};
+use ejecta_core::plan::{CrateOptions, PlanEntry, Skip};
+use ejecta_server::store::{Claim, Claimed, Store};
+use jiff::Timestamp;
+
+pub fn name(text: &str) -> ExperimentName {
+    ExperimentName::new(text).expect("a valid name")
+}
+
+/// A moment, in seconds after some beginning.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
+}
+
+pub fn experiment(called: &str, scope: Scope) -> Experiment {
+    let toolchain = |spec: &str| spec.parse().expect("a valid toolchain");
+    Experiment {
+        name: name(called),
+        selection: "demo".to_owned(),
+        seed: 7,
+        config: Config {
+            baseline: toolchain("stable"),
+            candidate: toolchain("nightly"),
+            mode: Mode::CheckOnly,
+            scope,
+            lockfile: LockfilePolicy::Auto,
+            baseline_runs: BaselineRuns::OnFailure,
+            cap_lints: CapLints::Warn,
+            confirmations: 1,
+            limits: Limits::default(),
+        },
+        created: at(0),
+    }
+}
+
+pub fn entry(called: &str) -> PlanEntry {
+    PlanEntry {
+        krate: Crate {
+            name: CrateName::new(called).expect("a valid name"),
+            version: semver::Version::new(1, 0, 0),
+            source: Source::Registry {
+                checksum: Checksum::new("a".repeat(64)).expect("hex"),
+            },
+        },
+        skip: None,
+        options: CrateOptions::default(),
+    }
+}
+
+pub fn skipped(called: &str) -> PlanEntry {
+    PlanEntry {
+        skip: Some(Skip::Skipped {
+            reason: "wants a GPU".to_owned(),
+        }),
+        ..entry(called)
+    }
+}
+
+/// `c0`, `c1`, ... in this order.
+pub fn plan(crates: usize) -> Vec<PlanEntry> {
+    (0..crates).map(|n| entry(&format!("c{n}"))).collect()
+}
+
+/// A record that can be told from others.
+pub fn record(mark: &str) -> JobRecord {
+    let why = Unprepared::Broken {
+        message: mark.to_owned(),
+    };
+    JobRecord::unprepared(why, Usage::default())
+}
+
+/// The record of a library that passes, with one run and its log.
+pub fn passing() -> JobRecord {
+    let unit = UnitKey {
+        kind: UnitKind::Lib,
+        name: "c".to_owned(),
+        harness: false,
+    };
+    let step = StepOutcome {
+        step: "check".to_owned(),
+        exit: StepExit::Code(0),
+        units: vec![UnitOutcome {
+            unit,
+            status: UnitStatus::Pass,
+        }],
+        diagnostics: Vec::new(),
+        diagnostics_left_out: 0,
+        reason: None,
+        usage: Usage::default(),
+    };
+    JobRecord {
+        schema: JOB_RECORD_SCHEMA,
+        unprepared: None,
+        lockfiles: Vec::new(),
+        runs: vec![Run {
+            side: Side::Candidate,
+            dev_dependencies: false,
+            keep_going: true,
+            steps: vec![step],
+            log: "1-candidate".to_owned(),
+        }],
+        preparation: Usage::default(),
+    }
+}
+
+/// Lease ids that were never used before.
+pub fn leases(count: usize) -> Vec<LeaseId> {
+    static USED: AtomicU64 = AtomicU64::new(0);
+    let fresh = || USED.fetch_add(1, Ordering::Relaxed);
+    (0..count)
+        .map(|_| LeaseId(format!("lease-{}", fresh())))
+        .collect()
+}
+
+/// How long leases hold in the tests of stores, in seconds.
+pub const LEASE: i64 = 60;
+
+/// Claims `slots` jobs at the second `now`.
+pub async fn claim(store: &dyn Store, now: i64, slots: usize) -> Claimed {
+    let leases = leases(slots);
+    store
+        .claim(&Claim {
+            agent: "tester",
+            leases: &leases,
+            now: at(now),
+            until: at(now + LEASE),
+        })
+        .await
+        .expect("claims")
+}
+
+/// The jobs granted, such as `c0 lib`, with the attempt where it is not the first.
+pub fn granted(claimed: &Claimed) -> Vec<String> {
+    let describe = |job: &JobId, attempt: u32| {
+        let krate = job.krate.as_str().trim_end_matches("-1.0.0");
+        match attempt {
+            1 => format!("{krate} {}", job.tier),
+            n => format!("{krate} {} #{n}", job.tier),
+        }
+    };
+    claimed
+        .granted
+        .iter()
+        .map(|g| describe(&g.job(), g.attempt))
+        .collect()
+}

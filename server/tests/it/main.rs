@@ -1,0 +1,10 @@
+//! The coordinator from outside: the contract of every store, and the protocol over loopback.
+
+mod api;
+mod attacks;
+mod client;
+mod contract;
+mod events;
+mod fixtures;
+mod invariants;
+mod sqlite;

@@ -1,0 +1,70 @@
+//! What the coordinator logs: each error once, and no secret ever. Alone in its program, because
+//! what is logged where is a choice of the whole process.
+
+#[expect(
+    dead_code,
+    reason = "shared with the other tests, which use more of it"
+)]
+#[path = "it/client.rs"]
+mod client;
+#[expect(
+    dead_code,
+    reason = "shared with the other tests, which use more of it"
+)]
+#[path = "it/fixtures.rs"]
+mod fixtures;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use ejecta_core::protocol::{ClaimRequest, PROTOCOL};
+
+use crate::client::{Server, TOKEN, authorization};
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_logged_and_each_error_once() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .init();
+
+    let claim = "/api/v1/claim";
+    let server = Server::start().await;
+    let request = ClaimRequest {
+        protocol: PROTOCOL,
+        agent: "a".to_owned(),
+        slots: 1,
+    };
+    server.post("claim", &request).await;
+    let near = format!("authorization: Bearer {TOKEN}x\r\n");
+    server.send("POST", claim, &near, "{}").await;
+    server.send("POST", claim, &authorization(), "{").await;
+    let query = format!("{claim}?token={TOKEN}");
+    server.send("POST", &query, "", "{}").await;
+    server.store.close().await;
+    server.post("claim", &request).await;
+
+    let text = captured.0.lock().expect("not poisoned").clone();
+    let text = String::from_utf8(text).expect("UTF-8");
+    assert!(!text.contains(TOKEN), "{text}");
+    assert_eq!(text.matches("a request was refused").count(), 3, "{text}");
+    assert_eq!(text.matches("a request failed").count(), 1, "{text}");
+    assert!(text.contains("status=503"), "{text}");
+}

@@ -1,0 +1,255 @@
+//! The command line: what can be said, and the help for it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ejecta_core::experiment::{BaselineRuns, CapLints, ExperimentName, LockfilePolicy};
+use ejecta_core::mode::{Mode, Scope};
+use ejecta_core::toolchain::ToolchainSpec;
+
+/// Finds what a Rust toolchain broke: builds crates with two toolchains, each crate in a sandbox of
+/// its own, and reports the difference.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ejecta",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What is logged to standard error: error, warn, info, debug, trace, or a filter such as
+    /// `ejecta_agent=debug`
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        env = "EJECTA_LOG",
+        default_value = "warn",
+        display_order = 900
+    )]
+    pub log: String,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an experiment on this machine, and leave a report
+    Run(Box<RunArgs>),
+    /// Write the report of an experiment's directory anew, or print it
+    Report(ReportArgs),
+    /// Say which crates a selection means, without building anything
+    Crates(CratesArgs),
+    /// Work with denylists
+    #[command(subcommand)]
+    Denylist(DenylistCommand),
+    /// Print a shell's completions
+    Completions(CompletionsArgs),
+}
+
+/// `ejecta run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// The toolchain that is known to be good
+    #[arg(long, value_name = "TOOLCHAIN", default_value = "stable")]
+    pub baseline: ToolchainSpec,
+    /// The toolchain under test
+    ///
+    /// A name that rustup knows (installed on demand), or `path:DIRECTORY`; then, if wanted,
+    /// `+rustflags=FLAGS`.
+    #[arg(long, value_name = "TOOLCHAIN", default_value = "nightly")]
+    pub candidate: ToolchainSpec,
+    /// Which crates: `demo`, `list:NAME,NAME@VERSION`, `local:DIRECTORY`, or a file of names
+    #[arg(long, value_name = "SELECTION", default_value = "demo")]
+    pub crates: String,
+    /// What is done with each crate: check-only
+    #[arg(long, value_name = "MODE", default_value_t = Mode::CheckOnly)]
+    pub mode: Mode,
+    /// What part of each crate: `lib` (libraries and binaries), or `all` (then tests, examples and
+    /// benches too)
+    #[arg(long, value_name = "SCOPE", default_value_t = Scope::Lib)]
+    pub scope: Scope,
+    /// Which lockfile both sides use: `auto` (the published one for programs, a fresh one for
+    /// libraries), `published`, or `fresh`
+    #[arg(long, value_name = "POLICY", default_value_t = LockfilePolicy::Auto)]
+    pub lockfile: LockfilePolicy,
+    /// When the baseline runs: `on-failure` of the candidate, or `always` (finds what the candidate
+    /// fixed, too)
+    #[arg(long, value_name = "WHEN", default_value_t = BaselineRuns::OnFailure)]
+    pub baseline_runs: BaselineRuns,
+    /// Cap lints at `forbid` (no cap), `warn`, or `allow`
+    ///
+    /// The default is `warn`, so that a crate that denies warnings does not regress for a new one;
+    /// it is `forbid` where a toolchain's own flags deny or forbid a lint.
+    #[arg(long, value_name = "LEVEL")]
+    pub cap_lints: Option<CapLints>,
+    /// How often a difference is run again, on both sides, before it counts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
+    pub confirmations: u32,
+    /// How crates are isolated
+    #[arg(long, value_enum, default_value_t = SandboxChoice::Auto)]
+    pub sandbox: SandboxChoice,
+    /// The userland inside Docker; without it, this machine's own /usr, read-only
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Another OCI runtime of the Docker daemon, such as runsc
+    #[arg(long, value_name = "RUNTIME")]
+    pub runtime: Option<String>,
+    /// Crates at once [default: the number of processors]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: Option<u32>,
+    /// Memory of one sandbox, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(64..=4_194_304))]
+    pub memory: u64,
+    /// Wall-clock time of one step, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub timeout: u64,
+    /// Reviewed exclusions, in place of the list that comes with ejecta
+    #[arg(long, value_name = "FILE")]
+    pub denylist: Option<PathBuf>,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// The order of the crates
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The experiment's name [default: run-DATE-TIME]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<ExperimentName>,
+    /// The directory for the report and all else of the experiment [default: ejecta-out/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with the interrupted experiment in --out, as it was started
+    #[arg(
+        long,
+        requires = "out",
+        conflicts_with_all = [
+            "baseline", "candidate", "crates", "mode", "scope", "lockfile", "baseline_runs",
+            "cap_lints", "confirmations", "memory", "timeout", "denylist", "seed", "name", "url",
+            "image", "runtime",
+        ],
+    )]
+    pub resume: bool,
+    /// How progress and the result are told: for people, or as one JSON object a line on standard
+    /// output
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+}
+
+const RUN_EXAMPLES: &str = "\
+Exit codes:
+  0    nothing regressed
+  1    something regressed
+  2    the command line, a file or this machine's set-up is wrong; nothing was built
+  3    not complete, through a fault of ejecta or of the machine; `--resume` tries again
+  130  interrupted; `--resume` goes on
+
+Examples:
+  ejecta run                                             twelve crates, stable against nightly
+  ejecta run --candidate beta --crates list:serde,regex@1.11.1 --scope all
+  ejecta run --candidate 'nightly+rustflags=-Zthreads=4' --crates crates.txt
+  ejecta run --baseline stable --candidate path:../rust/build/host/stage1 --crates local:.";
+
+/// Where crates come from, for every command that needs some.
+#[derive(Debug, Clone, Args)]
+pub struct RegistryArgs {
+    /// The sparse index of another registry, in place of the public one
+    #[arg(long = "registry", value_name = "URL")]
+    pub url: Option<String>,
+    /// Where sources and index entries are kept, shared by all experiments
+    /// [default: the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "EJECTA_STORE")]
+    pub store: Option<PathBuf>,
+}
+
+/// `--sandbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SandboxChoice {
+    /// Docker where it answers, else namespaces; the run says which
+    Auto,
+    /// A Docker container for each
+    Docker,
+    /// Namespaces of this machine, for which no daemon and no root is needed
+    Native,
+}
+
+/// `--message-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MessageFormat {
+    /// A progress bar in a terminal, plain lines elsewhere
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// `ejecta report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The directory of an experiment
+    pub dir: PathBuf,
+    /// Print it in this form, rather than write all of them into the directory
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<ReportFormat>,
+}
+
+/// `ejecta report --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One page
+    Html,
+    /// `results.json`
+    Json,
+    /// A summary
+    Markdown,
+    /// What `ejecta run` prints at the end
+    Text,
+}
+
+/// `ejecta crates`.
+#[derive(Debug, Args)]
+pub struct CratesArgs {
+    /// The selection
+    pub selection: String,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+/// `ejecta denylist`.
+#[derive(Debug, Subcommand)]
+pub enum DenylistCommand {
+    /// Check a denylist, and say how many crates it names
+    Check {
+        /// The file
+        #[arg(default_value = "denylist.toml")]
+        file: PathBuf,
+    },
+}
+
+/// `ejecta completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn resuming_takes_no_other_choices() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["ejecta", "run"], args].concat());
+        assert!(parse(&["--resume", "--out", "x"]).is_ok());
+        assert!(parse(&["--resume", "--out", "x", "--jobs", "3"]).is_ok());
+        assert!(parse(&["--resume"]).is_err());
+        assert!(parse(&["--resume", "--out", "x", "--seed", "2"]).is_err());
+    }
+}

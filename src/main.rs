@@ -1,0 +1,110 @@
+//! `ejecta`: the command line. It puts the parts together; each subcommand is a file.
+
+mod cli;
+mod error;
+mod exit;
+mod run;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Command, DenylistCommand, ReportArgs, ReportFormat};
+use ejecta_agent::sandbox::native;
+use ejecta_core::report::{html, markdown, text};
+use error::Failure;
+use exit::Exit;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> Exit {
+    become_helper_if_asked();
+    let cli = Cli::parse();
+    let ended = start_logging(&cli.log).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Failure::to(format!("start the runtime: {e}")))?;
+        runtime.block_on(dispatch(cli.command))
+    });
+    ended.unwrap_or_else(|failure| {
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        let _ = writeln!(anstream::stderr(), "{style}error{style:#}: {failure}");
+        failure.exit()
+    })
+}
+
+/// The native sandbox starts this executable again for what an agent cannot do to itself. That has
+/// to come before anything else that this process does.
+fn become_helper_if_asked() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(native::INIT_ARGUMENT) {
+        std::process::exit(native::init_main(arguments));
+    }
+}
+
+fn start_logging(filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|e| Failure::input(format!("`{filter}` is no filter for `--log`: {e}")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    Ok(())
+}
+
+async fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => return run::run(&args).await,
+        Command::Report(args) => report(&args).await?,
+        Command::Crates(args) => {
+            let names = run::crates(&args).await?;
+            print(&(names.join("\n") + "\n"))?;
+        }
+        Command::Denylist(DenylistCommand::Check { file }) => check_denylist(&file)?,
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "ejecta", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+        }
+    }
+    Ok(Exit::Nothing)
+}
+
+async fn report(args: &ReportArgs) -> Result<(), Failure> {
+    let results = run::read(&args.dir).await?;
+    match args.format {
+        Some(ReportFormat::Html) => print(&html::render(&results)),
+        Some(ReportFormat::Json) => print(&results.to_json()),
+        Some(ReportFormat::Markdown) => print(&markdown::render(&results)),
+        Some(ReportFormat::Text) => {
+            let lines: Vec<String> = text::lines(&results).into_iter().map(|l| l.text).collect();
+            print(&(lines.join("\n") + "\n"))
+        }
+        None => {
+            run::report::write(&args.dir, &results)?;
+            let page = args.dir.join(run::report::PAGE);
+            print(&format!("report: {}\n", page.display()))
+        }
+    }
+}
+
+fn check_denylist(file: &Path) -> Result<(), Failure> {
+    let list = run::denylist(Some(file))?;
+    print(&format!(
+        "`{}` is valid: {} crates\n",
+        file.display(),
+        list.len()
+    ))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough, such as `head`, is no error.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::to(format!("write to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,281 @@
+//! The experiment of a run: made anew from the command line, or found again in its directory.
+
+use std::path::{Path, PathBuf};
+
+use ejecta_core::denylist::Denylist;
+use ejecta_core::experiment::{CapLints, Config, Experiment, ExperimentName};
+use ejecta_core::limits::Limits;
+use ejecta_core::plan::Plan;
+use ejecta_core::toolchain::ToolchainSource;
+use ejecta_registry::Registry;
+use ejecta_server::store::{SqliteStore, Store as _};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::report::facts;
+use super::select;
+use super::setup::Setup;
+use crate::cli::RunArgs;
+use crate::error::Failure;
+
+/// The list that comes with ejecta.
+const DENYLIST: &str = include_str!("../../denylist.toml");
+
+/// The file of the store in an experiment's directory.
+const DATABASE: &str = "experiment.db";
+
+/// The directory of an experiment, held against other processes.
+pub struct Home {
+    /// The directory, absolute.
+    pub dir: PathBuf,
+    _lock: std::fs::File,
+}
+
+impl Home {
+    /// Where the store is.
+    fn database(&self) -> PathBuf {
+        self.dir.join(DATABASE)
+    }
+
+    /// Where agents work; emptied at the start.
+    pub fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// Where finished results wait to be committed.
+    pub fn spool(&self) -> PathBuf {
+        self.dir.join("spool")
+    }
+
+    /// Takes `dir`, which is made if it is not there.
+    fn take(dir: &Path) -> Result<Self, Failure> {
+        let wrong = |e: std::io::Error| Failure::to(format!("use `{}`: {e}", dir.display()));
+        fs_err::create_dir_all(dir).map_err(wrong)?;
+        let dir = fs_err::canonicalize(dir).map_err(wrong)?;
+        let lock = std::fs::File::create(dir.join(".lock")).map_err(wrong)?;
+        if lock.try_lock().is_err() {
+            let shown = dir.display();
+            return Err(
+                Failure::input(format!("`{shown}` is in use by another ejecta"))
+                    .hint("wait for it, or choose another `--out`"),
+            );
+        }
+        Ok(Self { dir, _lock: lock })
+    }
+}
+
+/// An experiment with its store.
+pub struct Opened {
+    /// Its directory.
+    pub home: Home,
+    /// Its store.
+    pub store: SqliteStore,
+    /// The experiment.
+    pub experiment: Experiment,
+}
+
+/// An experiment before its run: a new one is not kept until this machine turns out to be able to
+/// run it, so that a mistake in a toolchain's name leaves nothing behind that is in the way.
+pub struct Begun {
+    /// Its directory.
+    pub home: Home,
+    /// The experiment.
+    pub experiment: Experiment,
+    /// What a later run goes on with.
+    pub setup: Setup,
+    state: State,
+}
+
+enum State {
+    New(Plan),
+    Kept(SqliteStore),
+}
+
+impl Begun {
+    /// The experiment with its store; a new one is kept from now on.
+    ///
+    /// # Errors
+    /// [`Failure`] when the store cannot be written.
+    pub async fn open(self) -> Result<Opened, Failure> {
+        let store = match self.state {
+            State::Kept(store) => store,
+            State::New(plan) => {
+                let store = SqliteStore::open(&self.home.database()).await?;
+                store
+                    .create_experiment(&self.experiment, &plan.entries)
+                    .await?;
+                let setup = json!(self.setup);
+                let name = &self.experiment.name;
+                store.set_fact(name, facts::SETUP, &setup).await?;
+                store
+            }
+        };
+        Ok(Opened {
+            home: self.home,
+            store,
+            experiment: self.experiment,
+        })
+    }
+}
+
+/// Finds the experiment in a directory again.
+///
+/// # Errors
+/// [`Failure`] when there is none in the directory, with `hint` as the way out.
+pub async fn resume(dir: &Path, hint: &str) -> Result<Begun, Failure> {
+    let shown = dir.display();
+    let none = || Failure::input(format!("there is no experiment in `{shown}`")).hint(hint);
+    if !dir.join(DATABASE).is_file() {
+        return Err(none());
+    }
+    let home = Home::take(dir)?;
+    let (store, experiment) = kept(&home).await?;
+    // A process that is killed while it makes the store leaves one without an experiment.
+    let experiment = experiment.ok_or_else(none)?;
+    let setup = store.facts(&experiment.name).await?.remove(facts::SETUP);
+    let setup = setup.and_then(|setup| serde_json::from_value(setup).ok());
+    let setup = setup.ok_or_else(|| {
+        Failure::input(format!("the experiment in `{shown}` was never begun"))
+            .hint("remove the directory and start anew")
+    })?;
+    Ok(Begun {
+        home,
+        experiment,
+        setup,
+        state: State::Kept(store),
+    })
+}
+
+/// The store in a directory, with its experiment if it has one.
+async fn kept(home: &Home) -> Result<(SqliteStore, Option<Experiment>), Failure> {
+    let store = SqliteStore::open(&home.database()).await?;
+    let experiment = store.experiments().await?.into_iter().next();
+    Ok((store, experiment))
+}
+
+/// Makes a new experiment: finds all crates, and draws the plan.
+///
+/// # Errors
+/// [`Failure`] that names what is wrong with the input; nothing has been built by then.
+pub async fn create(args: &RunArgs, registry: &Registry, now: Timestamp) -> Result<Begun, Failure> {
+    let denylist = denylist(args.denylist.as_deref())?;
+    let crates = select::find(&args.crates, registry).await?;
+    let stamp = now.strftime("run-%Y%m%d-%H%M%S").to_string();
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => ExperimentName::new(stamp).map_err(Failure::input)?,
+    };
+    let dir = match &args.out {
+        Some(dir) => dir.clone(),
+        None => Path::new("ejecta-out").join(name.as_str()),
+    };
+    let experiment = Experiment {
+        name,
+        selection: args.crates.clone(),
+        seed: args.seed,
+        config: config(args)?,
+        created: now,
+    };
+    let home = Home::take(&dir)?;
+    if home.database().exists() && kept(&home).await?.1.is_some() {
+        let shown = dir.display();
+        return Err(
+            Failure::input(format!("`{shown}` holds an experiment already"))
+                .hint(format!("go on with it: {}", resume_command(&dir)))
+                .hint("or choose another `--out`"),
+        );
+    }
+    Ok(Begun {
+        home,
+        experiment,
+        setup: Setup::of(args),
+        state: State::New(Plan::new(crates, &denylist, args.seed)),
+    })
+}
+
+/// The command that goes on with the experiment in `dir`.
+pub fn resume_command(dir: &Path) -> String {
+    let dir = ejecta_core::shell::quoted(&dir.display().to_string());
+    format!("ejecta run --resume --out {dir}")
+}
+
+/// Reads a denylist, or the one that comes with ejecta.
+///
+/// # Errors
+/// [`Failure`] that names the file and the entry.
+pub fn denylist(file: Option<&Path>) -> Result<Denylist, Failure> {
+    let (name, text) = match file {
+        None => (
+            "the denylist that comes with ejecta".to_owned(),
+            DENYLIST.to_owned(),
+        ),
+        Some(path) => {
+            let text = fs_err::read_to_string(path)
+                .map_err(|e| Failure::to(format!("read the denylist: {e}")))?;
+            (format!("`{}`", path.display()), text)
+        }
+    };
+    text.parse()
+        .map_err(|e| Failure::input(format!("{name}: {e}")))
+}
+
+fn config(args: &RunArgs) -> Result<Config, Failure> {
+    let mut toolchains = [args.baseline.clone(), args.candidate.clone()];
+    for toolchain in &mut toolchains {
+        // A resumed run may start somewhere else.
+        if let ToolchainSource::Path(dir) = &mut toolchain.source {
+            let absolute = std::path::absolute(&*dir)
+                .map_err(|e| Failure::to(format!("use the toolchain `path:{dir}`: {e}")))?;
+            *dir = absolute.display().to_string();
+        }
+    }
+    let [baseline, candidate] = toolchains;
+    let cap_lints = args
+        .cap_lints
+        .unwrap_or_else(|| CapLints::default_for(&baseline, &candidate));
+    Ok(Config {
+        baseline,
+        candidate,
+        mode: args.mode,
+        scope: args.scope,
+        lockfile: args.lockfile,
+        baseline_runs: args.baseline_runs,
+        cap_lints,
+        confirmations: args.confirmations,
+        limits: Limits {
+            memory_bytes: args.memory * 1024 * 1024,
+            wall_seconds: args.timeout,
+            ..Limits::default()
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_denylist_that_comes_with_ejecta_is_valid() {
+        denylist(None).expect("valid");
+    }
+
+    #[test]
+    fn a_wrong_denylist_is_named_with_its_entry() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("mine.toml");
+        fs_err::write(&file, "[crates.a]\nskip = true\n").expect("writable");
+        let e = denylist(Some(&file)).expect_err("no reason").to_string();
+        assert!(
+            e.contains("mine.toml") && e.contains("`a` has no reason"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_directory_is_taken_by_one_process() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _first = Home::take(dir.path()).expect("free");
+        let e = Home::take(dir.path()).err().expect("taken").to_string();
+        assert!(e.contains("in use"), "{e}");
+    }
+}

@@ -1,0 +1,84 @@
+//! What a run needs of this machine: the registry's store, two toolchains.
+
+use std::path::{Path, PathBuf};
+
+use ejecta_agent::preflight;
+use ejecta_agent::sandbox::Sandbox;
+use ejecta_agent::toolchain::{self, Toolchains};
+use ejecta_core::experiment::Config;
+use ejecta_registry::{Registry, RegistryConfig, Store};
+use etcetera::BaseStrategy as _;
+
+use crate::cli::RegistryArgs;
+use crate::error::Failure;
+
+/// The directory of the store: as asked, or the user's cache directory.
+///
+/// # Errors
+/// [`Failure`] when there is no home directory.
+fn store_dir(args: &RegistryArgs) -> Result<PathBuf, Failure> {
+    let dir = match &args.store {
+        Some(dir) => dir.clone(),
+        None => etcetera::choose_base_strategy()
+            .map_err(|_| {
+                Failure::input("this user has no home directory")
+                    .hint("say where sources are kept with `--store DIR`")
+            })?
+            .cache_dir()
+            .join("ejecta"),
+    };
+    std::path::absolute(&dir)
+        .map_err(|e| Failure::to(format!("use the store `{}`: {e}", dir.display())))
+}
+
+/// Opens the registry; makes no request yet.
+///
+/// # Errors
+/// [`Failure`] when the address or the directory cannot be used.
+pub fn open_registry(args: &RegistryArgs) -> Result<(PathBuf, Registry), Failure> {
+    let dir = store_dir(args)?;
+    fs_err::create_dir_all(&dir).map_err(|e| Failure::to(format!("make the store: {e}")))?;
+    let config = RegistryConfig {
+        index_url: args.url.clone(),
+        ..RegistryConfig::default()
+    };
+    let registry = Registry::open(&dir, config)?;
+    Ok((dir, registry))
+}
+
+/// Opens the store of the registry's sources.
+///
+/// # Errors
+/// [`Failure`] when its directory cannot be used.
+pub fn open_store(dir: &Path, registry: Registry) -> Result<Store, Failure> {
+    Ok(Store::open(dir, registry)?)
+}
+
+/// Finds both toolchains and asks them, in the sandbox, what they are.
+///
+/// # Errors
+/// [`Failure`] that names the toolchain.
+pub async fn toolchains(
+    config: &Config,
+    sandbox: &dyn Sandbox,
+    work: &Path,
+) -> Result<Toolchains, Failure> {
+    let baseline = toolchain::locate(&config.baseline).await?;
+    let candidate = toolchain::locate(&config.candidate).await?;
+    let found = [
+        (config.baseline.clone(), baseline),
+        (config.candidate.clone(), candidate),
+    ];
+    preflight::check(sandbox, found, work)
+        .await
+        .map_err(|error| {
+            let hint = match &error {
+                preflight::PreflightError::Agent(agent) => agent.hint(),
+                preflight::PreflightError::Program { .. } => Some(
+                    "the toolchain must run on this machine's userland; `--image` uses another one"
+                        .to_owned(),
+                ),
+            };
+            Failure::to(error).hints(hint)
+        })
+}

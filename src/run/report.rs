@@ -1,0 +1,108 @@
+//! From the store to the files of a report.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use ejecta_core::experiment::Experiment;
+use ejecta_core::report::model::{self, Results};
+use ejecta_core::report::{Entry, Input, Tier, TierState, html, markdown};
+use ejecta_core::toolchain::ToolchainInfo;
+use ejecta_server::store::{JobState, Store, all_results};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use crate::error::Failure;
+
+/// The names of the facts that a run keeps beside its experiment.
+pub mod facts {
+    /// The choices that go on with it: [`crate::run::setup::Setup`].
+    pub const SETUP: &str = "setup";
+    /// When the first run started.
+    pub const STARTED: &str = "started";
+    /// When the last job ended.
+    pub const FINISHED: &str = "finished";
+    /// What the baseline said of itself.
+    pub const BASELINE: &str = "baseline";
+    /// What the candidate said of itself.
+    pub const CANDIDATE: &str = "candidate";
+    /// The sandbox, for people.
+    pub const SANDBOX: &str = "sandbox";
+    /// Requests to the registry, of all runs together.
+    pub const TRAFFIC: &str = "traffic";
+}
+
+/// The file names of a report in its directory.
+pub const PAGE: &str = "index.html";
+/// See [`PAGE`].
+pub const RESULTS: &str = "results.json";
+/// See [`PAGE`].
+pub const SUMMARY: &str = "summary.md";
+
+/// Draws the conclusions from all that the store knows.
+///
+/// # Errors
+/// [`Failure`] when the store cannot be read.
+pub async fn results(store: &dyn Store, experiment: &Experiment) -> Result<Results, Failure> {
+    let facts = store.facts(&experiment.name).await?;
+    fn fact<T: DeserializeOwned>(
+        facts: &std::collections::BTreeMap<String, serde_json::Value>,
+        key: &str,
+    ) -> Option<T> {
+        facts
+            .get(key)
+            .and_then(|v| serde_json::from_value(v.clone()).ok())
+    }
+    let entries = all_results(store, &experiment.name).await?;
+    let entries = entries
+        .into_iter()
+        .map(|result| Entry {
+            plan: result.entry,
+            tiers: result
+                .tiers
+                .into_iter()
+                .map(|tier| Tier {
+                    tier: tier.tier,
+                    attempts: tier.attempts,
+                    state: match tier.state {
+                        JobState::Queued | JobState::Leased => TierState::Unfinished,
+                        JobState::Finished { record } => TierState::Finished(record),
+                        JobState::Error { message } => TierState::Error(message),
+                    },
+                })
+                .collect(),
+        })
+        .collect();
+    Ok(model::model(&Input {
+        experiment: experiment.clone(),
+        started: fact::<Timestamp>(&facts, facts::STARTED),
+        finished: fact::<Timestamp>(&facts, facts::FINISHED),
+        baseline: fact::<ToolchainInfo>(&facts, facts::BASELINE),
+        candidate: fact::<ToolchainInfo>(&facts, facts::CANDIDATE),
+        sandbox: fact::<String>(&facts, facts::SANDBOX),
+        traffic: facts.get(facts::TRAFFIC).cloned(),
+        entries,
+    }))
+}
+
+/// Writes all files of the report, each whole or not at all.
+///
+/// # Errors
+/// [`Failure`] when a file cannot be written.
+pub fn write(dir: &Path, results: &Results) -> Result<(), Failure> {
+    replace(&dir.join(RESULTS), &results.to_json())?;
+    replace(&dir.join(SUMMARY), &markdown::render(results))?;
+    replace(&dir.join(PAGE), &html::render(results))
+}
+
+fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(dir)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(|e: std::io::Error| Failure::to(format!("write `{}`: {e}", path.display())))
+}

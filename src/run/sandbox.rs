@@ -1,0 +1,106 @@
+//! Which sandbox a run uses, and what people should know of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ejecta_agent::sandbox::docker::{DockerOptions, DockerSandbox};
+use ejecta_agent::sandbox::native::{NativeOptions, NativeSandbox};
+use ejecta_agent::sandbox::{Sandbox, SandboxError};
+
+use crate::cli::{RunArgs, SandboxChoice};
+use crate::error::Failure;
+
+/// A sandbox that works, and what people should know of it.
+pub struct Chosen {
+    /// The sandbox.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// What it is, for results.
+    pub description: String,
+    /// Which it is where nobody said, what it lacks, and what was done, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Opens a sandbox backend, and removes what dead processes left.
+///
+/// # Errors
+/// [`Failure`] when there is none that works: nothing ever runs unsandboxed.
+pub async fn choose(args: &RunArgs, owner: &Path) -> Result<Chosen, Failure> {
+    if let (SandboxChoice::Native, Some(option)) = (args.sandbox, for_docker_only(args)) {
+        let what = format!("`{option}` means nothing to the native sandbox");
+        return Err(Failure::input(what).hint("leave it out, or use `--sandbox docker`"));
+    }
+    match args.sandbox {
+        SandboxChoice::Docker => docker(args, owner).await?,
+        SandboxChoice::Native => native().await?,
+        SandboxChoice::Auto => match docker(args, owner).await {
+            // What only Docker has was asked for.
+            Err(error) if for_docker_only(args).is_some() => return Err(error.into()),
+            Err(error @ SandboxError::Unreachable { .. }) => without_docker(&error).await?,
+            other => other?,
+        },
+    }
+    .cleaned()
+    .await
+}
+
+/// The native sandbox, because Docker does not answer.
+async fn without_docker(error: &SandboxError) -> Result<Chosen, Failure> {
+    let mut chosen = native().await.map_err(|native| {
+        let both = Failure::to(format!("{error}; and to {native}"));
+        both.hints(error.hint()).hints(native.hint())
+    })?;
+    let note = "no Docker answers: crates are isolated by the namespaces of this machine";
+    chosen.notes.insert(0, note.to_owned());
+    Ok(chosen)
+}
+
+/// An option that was given and means something for Docker only.
+fn for_docker_only(args: &RunArgs) -> Option<&'static str> {
+    if args.image.is_some() {
+        return Some("--image");
+    }
+    args.runtime.as_ref().map(|_| "--runtime")
+}
+
+async fn docker(args: &RunArgs, owner: &Path) -> Result<Chosen, SandboxError> {
+    let options = DockerOptions {
+        image: args.image.clone(),
+        runtime: args.runtime.clone(),
+        owner: owner.display().to_string(),
+        ..DockerOptions::default()
+    };
+    let docker = DockerSandbox::connect(options).await?;
+    let userland = match &args.image {
+        Some(image) => format!("image {image}"),
+        None => "this machine's /usr".to_owned(),
+    };
+    let runtime = args.runtime.as_deref();
+    let runtime = runtime.map_or(String::new(), |r| format!(", runtime {r}"));
+    Ok(Chosen {
+        description: format!("{} ({userland}{runtime})", docker.name()),
+        notes: docker.lacking().iter().map(ToString::to_string).collect(),
+        sandbox: Arc::new(docker),
+    })
+}
+
+async fn native() -> Result<Chosen, SandboxError> {
+    let native = NativeSandbox::open(NativeOptions::default()).await?;
+    Ok(Chosen {
+        description: format!("{} (this machine's /usr)", native.name()),
+        notes: native.lacking().to_vec(),
+        sandbox: Arc::new(native),
+    })
+}
+
+impl Chosen {
+    /// The same, with what dead processes left removed.
+    async fn cleaned(mut self) -> Result<Self, Failure> {
+        let cleaned = self.sandbox.clean_leftovers().await?;
+        if cleaned > 0 {
+            self.notes.push(format!(
+                "removed {cleaned} sandboxes that a killed ejecta had left"
+            ));
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,40 @@
+//! What a run must know of its surroundings to be gone on with, kept beside the experiment: crates
+//! of another registry, or another userland, would be another experiment.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::RunArgs;
+
+/// The choices of a command line that are no part of the experiment's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    registry: Option<String>,
+    store: Option<PathBuf>,
+    image: Option<String>,
+    runtime: Option<String>,
+}
+
+impl Setup {
+    /// Those of a command line.
+    pub fn of(args: &RunArgs) -> Self {
+        let absolute = |dir: &PathBuf| std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        Self {
+            registry: args.registry.url.clone(),
+            store: args.registry.store.as_ref().map(absolute),
+            image: args.image.clone(),
+            runtime: args.runtime.clone(),
+        }
+    }
+
+    /// Puts them in place of those of a command line that goes on with the run. Only the store may
+    /// be another one: it holds the same wherever it is.
+    pub fn restore(self, args: &mut RunArgs) {
+        args.registry.url = self.registry;
+        args.registry.store = args.registry.store.take().or(self.store);
+        args.image = self.image;
+        args.runtime = self.runtime;
+    }
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Runs every test, setting up what they need first.
+#
+#   tests/all.sh                  installs what is missing (Debian's packages, by apt-get), then runs
+#                                 all tests with everything real; what is missing then is a failure
+#   tests/all.sh --without-docker sets nothing up; the tests that need Docker are skipped, loudly
+#   tests/all.sh [...] -- ARGS    ARGS go to `cargo test`
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+docker=1
+while [ $# -gt 0 ]; do
+  case $1 in
+    --without-docker) docker=0 ;;
+    --) shift; break ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "tests/all.sh: unknown option \`$1\`; see --help" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+say() { echo "tests/all.sh: $*" >&2; }
+
+need_package() { # need_package COMMAND PACKAGE
+  command -v "$1" >/dev/null && return
+  if ! command -v apt-get >/dev/null; then
+    say "there is no \`$1\` and no apt-get to install it with; install it, or use --without-docker"
+    exit 1
+  fi
+  say "installing Debian's package $2 (for \`$1\`)"
+  local sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+
+start_docker() {
+  docker info >/dev/null 2>&1 && return
+  local sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  say "starting the Docker daemon"
+  if [ -d /run/systemd/system ]; then
+    $sudo systemctl start docker
+  else
+    $sudo sh -c 'dockerd >/tmp/ejecta-dockerd.log 2>&1 &'
+  fi
+  for _ in $(seq 60); do
+    docker info >/dev/null 2>&1 && return
+    sleep 1
+  done
+  say "Docker does not answer; see \`docker info\`, or use --without-docker"
+  exit 1
+}
+
+need_package cc gcc
+if [ "$docker" = 1 ]; then
+  need_package dockerd docker.io
+  start_docker
+  export EJECTA_REQUIRE_DOCKER=1 EJECTA_REQUIRE_NATIVE=1
+else
+  unset EJECTA_REQUIRE_DOCKER EJECTA_REQUIRE_NATIVE
+  export DOCKER_HOST=unix:///nonexistent/ejecta-tests-without-docker.sock
+  say "SKIPPING every test that needs Docker, as asked"
+fi
+# Some tests start a Docker daemon of their own, or mount a disk to fill.
+if [ "$docker" = 1 ] && [ "$(id -u)" = 0 ]; then
+  export EJECTA_REQUIRE_ROOT=1
+else
+  unset EJECTA_REQUIRE_ROOT
+  say "SKIPPING the tests that need root"
+fi
+if ! rustup which --toolchain stable rustc >/dev/null 2>&1; then
+  say "installing the toolchain \`stable\` with rustup"
+  rustup toolchain install stable --profile minimal
+fi
+
+cargo test --workspace --no-fail-fast "$@"

@@ -1,0 +1,1 @@
+//! Compiles; its bench needs a file that was not packaged.

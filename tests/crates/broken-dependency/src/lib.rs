@@ -1,0 +1,1 @@
+//! Needs a release of its dependency that there is not.

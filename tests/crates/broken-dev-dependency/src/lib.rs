@@ -1,0 +1,1 @@
+//! Compiles; what its tests need was never published.

@@ -1,0 +1,4 @@
+#[test]
+fn uses() {
+    never_published::anything();
+}

@@ -1,0 +1,1 @@
+//! The denylist of the test knows that it is broken.

@@ -1,0 +1,1 @@
+//! The newest release, which has lost what `program` uses.

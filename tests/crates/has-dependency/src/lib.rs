@@ -1,0 +1,3 @@
+//! Compiles as long as its dependency does.
+
+pub use leaf::same;

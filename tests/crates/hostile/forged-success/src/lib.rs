@@ -1,0 +1,3 @@
+pub fn wrong() -> u32 {
+    "text"
+}

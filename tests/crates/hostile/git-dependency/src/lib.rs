@@ -1,0 +1,1 @@
+pub use hostile_leaf::leaf;

@@ -1,0 +1,1 @@
+hostile_hang_after_closing_outputs::attack!();

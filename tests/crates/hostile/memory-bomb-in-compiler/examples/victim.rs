@@ -1,0 +1,1 @@
+hostile_memory_bomb_in_compiler::fill!();

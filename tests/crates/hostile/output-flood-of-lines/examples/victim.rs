@@ -1,0 +1,1 @@
+hostile_output_flood_of_lines::attack!();

@@ -1,0 +1,1 @@
+//! Asks for another toolchain, from a directory of the host.

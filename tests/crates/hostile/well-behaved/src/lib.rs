@@ -1,0 +1,2 @@
+include!(concat!(env!("OUT_DIR"), "/made.rs"));
+pub use hostile_leaf::leaf;

@@ -1,0 +1,1 @@
+//! Belongs to a workspace of the host.

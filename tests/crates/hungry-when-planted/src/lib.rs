@@ -1,0 +1,1 @@
+//! Its build script takes all memory with `--cfg planted`.

@@ -1,0 +1,1 @@
+//! Its manifest inherits a key from a workspace that was not packaged.

@@ -1,0 +1,1 @@
+// The library that the manifest names was not packaged.

@@ -1,0 +1,1 @@
+//! Compiles; its bench uses `#![feature]`, which a stable compiler refuses.

@@ -1,0 +1,2 @@
+//! Needs a nightly compiler.
+#![feature(rustc_attrs)]

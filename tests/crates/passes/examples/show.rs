@@ -1,0 +1,3 @@
+fn main() {
+    println!("{}", passes::sum(2, 2));
+}

@@ -1,0 +1,4 @@
+//! Compiles with `--cfg planted` only.
+
+#[cfg(not(planted))]
+compile_error!("nothing is planted");

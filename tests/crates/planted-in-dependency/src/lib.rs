@@ -1,0 +1,3 @@
+//! There is nothing wrong with it; its dependency breaks with `--cfg planted`.
+
+pub use planted_leaf::number;

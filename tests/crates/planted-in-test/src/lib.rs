@@ -1,0 +1,1 @@
+//! Compiles with every toolchain; a test of it breaks with `--cfg planted`.

@@ -1,0 +1,1 @@
+//! Its build script succeeds only where it reaches nothing.

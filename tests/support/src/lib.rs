@@ -1,0 +1,29 @@
+//! What the tests of Ejecta stand on: a real registry on loopback, archives made by hand, and
+//! the fixture crates in `tests/crates`.
+//!
+//! The server is fake only in that it holds its crates in memory: it speaks the sparse index
+//! protocol over HTTP, so that clients, caches and cargo itself are tested as they are. Beside it,
+//! [`Lab`] is a bench for the binary itself. This crate knows nothing of the code under test but
+//! its command line and what it writes.
+//!
+//! Helpers panic when a test misuses them: a broken fixture is a broken test.
+
+mod archive;
+mod crates;
+mod daemon;
+mod docker;
+mod fixture;
+mod lab;
+mod manifest;
+mod registry;
+mod running;
+
+pub use archive::{RawEntry, gzip, hostile_tar, tar_of};
+pub use crates::{crates_dir, publish_crates};
+pub use daemon::{PrivateDocker, SmallDisk, root_or_skip};
+pub use docker::{containers_of, docker_or_skip, kill_containers_of};
+pub use fixture::{CrateFixture, DepFixture, DepKind};
+pub use lab::{Ended, Lab};
+pub use manifest::fixture_from_dir;
+pub use registry::{LocalRegistry, Published, SeenRequest};
+pub use running::{Running, Signal};
