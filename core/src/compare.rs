@@ -86,6 +86,32 @@ enum Summary {
     Good,
     Bad,
     Mixed,
+    /// Never reached in any run, and each was stopped at a limit.
+    Cut,
+}
+
+/// Whether a limit stopped each run of a side.
+fn stopped_at_limits(runs: &[&Run]) -> bool {
+    let limited = |run: &&Run| matches!(run.reason(), Some(Reason::Limit { .. }));
+    !runs.is_empty() && runs.iter().all(limited)
+}
+
+/// Where limits stopped all runs of a side, a unit that one of them did not reach is no sign of
+/// anything: its turn had not come, and which units are done by then is chance.
+fn summarise_side(runs: &[&Run], unit: &UnitKey, statuses: &[Option<UnitStatus>]) -> Summary {
+    if !stopped_at_limits(runs) {
+        return summarise(statuses);
+    }
+    let reached: Vec<Option<UnitStatus>> = runs
+        .iter()
+        .zip(statuses)
+        .filter(|(run, _)| run.reached(unit))
+        .map(|(_, status)| *status)
+        .collect();
+    if reached.is_empty() {
+        return Summary::Cut;
+    }
+    summarise(&reached)
 }
 
 fn summarise(statuses: &[Option<UnitStatus>]) -> Summary {
@@ -110,14 +136,14 @@ fn summarise(statuses: &[Option<UnitStatus>]) -> Summary {
 }
 
 fn unit_verdict(baseline: Summary, candidate: Summary) -> UnitVerdict {
-    use Summary::{Absent, Bad, Good, Mixed, NeedsNightly, NotRun};
+    use Summary::{Absent, Bad, Cut, Good, Mixed, NeedsNightly, NotRun};
     match (baseline, candidate) {
         (NeedsNightly | Absent, _) | (_, NeedsNightly | Absent | NotRun) => UnitVerdict::Skipped,
         (Mixed, _) | (_, Mixed) => UnitVerdict::Flaky,
         (Good | NotRun, Good) => UnitVerdict::Pass,
-        (Bad, Good) => UnitVerdict::Fixed,
-        (Good, Bad) => UnitVerdict::Regressed,
-        (Bad | NotRun, Bad) => UnitVerdict::Fail,
+        (Bad | Cut, Good) => UnitVerdict::Fixed,
+        (Good, Bad | Cut) => UnitVerdict::Regressed,
+        (Bad | Cut | NotRun, Bad | Cut) => UnitVerdict::Fail,
     }
 }
 
@@ -136,9 +162,21 @@ pub fn units(baselines: &[&Run], candidates: &[&Run]) -> Vec<UnitComparison> {
     all.into_iter()
         .map(|unit| {
             let (b, c) = (statuses(baselines, unit), statuses(candidates, unit));
+            let sides = (
+                summarise_side(baselines, unit, &b),
+                summarise_side(candidates, unit, &c),
+            );
+            let both_limited = stopped_at_limits(baselines) && stopped_at_limits(candidates);
+            let verdict = match sides {
+                // Which of the two came to it before its limit is chance.
+                (Summary::Cut, Summary::Good) | (Summary::Good, Summary::Cut) if both_limited => {
+                    UnitVerdict::Skipped
+                }
+                (baseline, candidate) => unit_verdict(baseline, candidate),
+            };
             UnitComparison {
                 unit: unit.clone(),
-                verdict: unit_verdict(summarise(&b), summarise(&c)),
+                verdict,
                 baseline: b.first().copied().flatten(),
                 candidate: c.first().copied().flatten(),
                 baseline_tally: tally(&b),
@@ -344,7 +382,9 @@ fn same_on_both(candidates: &[&Run], units: &[UnitComparison]) -> Verdict {
         Verdict::Skipped
     } else if units.iter().any(|u| u.verdict == UnitVerdict::Fail) {
         Verdict::TestFail
-    } else if !candidate.passed() && units.iter().all(|u| u.verdict == UnitVerdict::Pass) {
+    } else if !candidate.passed()
+        && (stopped_at_limits(candidates) || units.iter().all(|u| u.verdict == UnitVerdict::Pass))
+    {
         // What failed never came so far that anything was said of it: a build script that was
         // stopped, a dependency.
         let built = |u: &UnitComparison| u.unit.kind != UnitKind::BuildScript;

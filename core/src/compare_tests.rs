@@ -6,13 +6,14 @@ use super::*;
 use crate::limits::{LimitHit, Usage};
 use crate::outcome::{JOB_RECORD_SCHEMA, Side, StepExit, StepOutcome, UnitOutcome};
 
-const SUMMARIES: [Summary; 6] = [
+const SUMMARIES: [Summary; 7] = [
     Summary::NotRun,
     Summary::Absent,
     Summary::NeedsNightly,
     Summary::Good,
     Summary::Bad,
     Summary::Mixed,
+    Summary::Cut,
 ];
 
 #[test]
@@ -20,13 +21,18 @@ fn every_pair_of_sides_has_its_verdict() {
     use UnitVerdict::{Fail, Fixed, Flaky, Pass, Regressed, Skipped};
     // Rows: the baseline; columns: the candidate; both in the order of `SUMMARIES`.
     let table = [
-        // NotRun Absent   Nightly  Good     Bad        Mixed
-        [Skipped, Skipped, Skipped, Pass, Fail, Flaky],
-        [Skipped, Skipped, Skipped, Skipped, Skipped, Skipped],
-        [Skipped, Skipped, Skipped, Skipped, Skipped, Skipped],
-        [Skipped, Skipped, Skipped, Pass, Regressed, Flaky],
-        [Skipped, Skipped, Skipped, Fixed, Fail, Flaky],
-        [Skipped, Skipped, Skipped, Flaky, Flaky, Flaky],
+        // NotRun Absent   Nightly  Good     Bad        Mixed  Cut
+        [Skipped, Skipped, Skipped, Pass, Fail, Flaky, Fail],
+        [
+            Skipped, Skipped, Skipped, Skipped, Skipped, Skipped, Skipped,
+        ],
+        [
+            Skipped, Skipped, Skipped, Skipped, Skipped, Skipped, Skipped,
+        ],
+        [Skipped, Skipped, Skipped, Pass, Regressed, Flaky, Regressed],
+        [Skipped, Skipped, Skipped, Fixed, Fail, Flaky, Fail],
+        [Skipped, Skipped, Skipped, Flaky, Flaky, Flaky, Flaky],
+        [Skipped, Skipped, Skipped, Fixed, Fail, Flaky, Fail],
     ];
     for (baseline, row) in SUMMARIES.into_iter().zip(table) {
         for (candidate, expected) in SUMMARIES.into_iter().zip(row) {
@@ -274,6 +280,62 @@ fn jobs_are_judged_by_what_their_units_did() {
     ];
     for (n, (runs, expected)) in table.into_iter().enumerate() {
         assert_eq!(judged(runs), expected, "row {n}");
+    }
+}
+
+#[test]
+fn what_was_done_before_a_limit_is_chance() {
+    let limit = LimitHit::TooMuchOutput;
+    let stopped = |side, done: &[UnitKey]| {
+        let done: Vec<_> = done.iter().map(|u| (u.clone(), UnitStatus::Pass)).collect();
+        let reason = Some(Reason::Limit { limit });
+        run(side, StepExit::Limit(limit), reason, &done)
+    };
+    let lib = unit(UnitKind::Lib, false);
+    let lib_test = unit(UnitKind::Lib, true);
+    let both = [lib.clone(), lib_test.clone()];
+    let early = [lib.clone()];
+    use Side::{Baseline, Candidate};
+    for (runs, expected) in [
+        // Once more or less far: nothing to be confirmed, and not flaky.
+        (
+            vec![stopped(Candidate, &both), stopped(Baseline, &early)],
+            Verdict::TestFail,
+        ),
+        (
+            vec![stopped(Candidate, &early), stopped(Baseline, &both)],
+            Verdict::TestFail,
+        ),
+        (
+            vec![
+                stopped(Candidate, &both),
+                stopped(Baseline, &early),
+                stopped(Candidate, &early),
+                stopped(Baseline, &early),
+            ],
+            Verdict::TestFail,
+        ),
+        // A side that ends by itself is another matter.
+        (
+            vec![stopped(Candidate, &early), passing(Baseline, &both)],
+            Verdict::SpuriousRegressed,
+        ),
+        (
+            vec![
+                stopped(Candidate, &early),
+                passing(Baseline, &both),
+                passing(Candidate, &both),
+                passing(Baseline, &both),
+            ],
+            Verdict::Flaky,
+        ),
+    ] {
+        let units = judge_job(&record(runs.clone())).units;
+        assert_eq!(
+            judged(runs),
+            (expected, expected != Verdict::SpuriousRegressed),
+            "{units:?}"
+        );
     }
 }
 

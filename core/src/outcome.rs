@@ -319,6 +319,11 @@ impl Run {
         self.told(unit).or_else(|| self.unreached())
     }
 
+    /// Whether some step speaks of `unit`.
+    pub fn reached(&self, unit: &UnitKey) -> bool {
+        self.told(unit).is_some()
+    }
+
     fn told(&self, unit: &UnitKey) -> Option<UnitStatus> {
         self.reported()
             .filter(|u| u.unit == *unit)
