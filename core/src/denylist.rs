@@ -182,6 +182,7 @@ mod tests {
             version: version.parse().expect("valid"),
             source: Source::Local {
                 path: "/x".to_owned(),
+                root: None,
             },
         }
     }

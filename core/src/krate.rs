@@ -1,6 +1,6 @@
-//! What a crate is: a registry release or a local directory, with its identity.
+//! What a crate is: a registry release, a package of a git repository at a commit, or a local
+//! directory, with its identity.
 //!
-//! Git repositories join later as one more [`Source`]; nothing else here has to change.
 //! This module knows nothing of indexes, downloads or disks.
 
 use std::fmt;
@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
+
+use crate::git::{Commit, GitUrl};
 
 /// The longest name a registry accepts, in characters (cargo's own limit for crates.io).
 pub const MAX_NAME_CHARS: usize = 64;
@@ -172,10 +174,22 @@ pub enum Source {
         /// SHA-256 of the `.crate` file.
         checksum: Checksum,
     },
+    /// A package of a git repository.
+    Git {
+        /// The repository.
+        url: GitUrl,
+        /// The commit.
+        commit: Commit,
+        /// The package's directory in the tree, with `/` between its parts; empty for the top.
+        path: String,
+    },
     /// A directory on the machine that runs the job.
     Local {
         /// The crate's own directory (the one with its `Cargo.toml`), absolute.
         path: String,
+        /// The directory of its workspace, absolute, where that is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root: Option<String>,
     },
 }
 
@@ -200,16 +214,22 @@ impl Crate {
                 version: self.version.clone(),
                 checksum: checksum.clone(),
             }),
-            Source::Local { .. } => None,
+            Source::Git { .. } | Source::Local { .. } => None,
         }
     }
 
-    /// `name-version`, the key of the crate in an experiment and its directory's name.
+    /// `name-version`, or `name-version@commit` with twelve digits of the commit for a package of a
+    /// git repository: the key of the crate in an experiment and its directory's name.
     ///
-    /// It holds only characters that cargo allows in names and versions: letters, digits,
-    /// `-`, `_`, `.` and `+`.
+    /// It holds only characters that cargo allows in names and versions (letters, digits, `-`,
+    /// `_`, `.` and `+`), and that one `@`, which keeps a repository's package apart from the
+    /// release of the same name and version.
     pub fn id(&self) -> CrateId {
-        CrateId(format!("{}-{}", self.name, self.version))
+        let id = format!("{}-{}", self.name, self.version);
+        match &self.source {
+            Source::Git { commit, .. } => CrateId(format!("{id}@{}", commit.short())),
+            Source::Registry { .. } | Source::Local { .. } => CrateId(id),
+        }
     }
 }
 
@@ -219,7 +239,7 @@ impl fmt::Display for Crate {
     }
 }
 
-/// `name-version`: unique in an experiment, and safe as one component of a path.
+/// What [`Crate::id`] gives: unique in an experiment, and safe as one component of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CrateId(String);

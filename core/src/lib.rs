@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod compare;
 pub mod denylist;
 pub mod experiment;
+pub mod git;
 mod ice;
 pub mod job;
 pub mod krate;

@@ -363,6 +363,7 @@ fn krate(name: &str, version: (u64, u64, u64)) -> Crate {
         version: semver::Version::new(version.0, version.1, version.2),
         source: Source::Local {
             path: "/x".to_owned(),
+            root: None,
         },
     }
 }

@@ -123,6 +123,7 @@ fn local_crate(dir: &Path) -> Result<Crate, String> {
             .map_err(|e| format!("{shown}: version `{version}`: {e}"))?,
         source: Source::Local {
             path: path.to_owned(),
+            root: None,
         },
     })
 }

@@ -135,7 +135,10 @@ impl Job<'_> {
     async fn fetch_source(&self, dir: &JobDir) -> Prepare<()> {
         let krate = &self.task.krate;
         match (&krate.source, krate.release()) {
-            (Source::Local { path }, _) => {
+            (Source::Git { url, .. }, _) => Err(AgentError::Bug(format!(
+                "the repository `{url}` was planned before it can be fetched"
+            ))),
+            (Source::Local { path, .. }, _) => {
                 dir.copy_source(path.as_ref())?;
                 Ok(Ok(()))
             }
