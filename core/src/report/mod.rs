@@ -8,6 +8,7 @@ mod build;
 pub mod html;
 pub mod markdown;
 pub mod model;
+pub mod retry;
 pub mod text;
 mod words;
 
