@@ -7,11 +7,14 @@
 //!
 //! ```text
 //! serde@1.0.228                  a release
-//! https://host/repo.git@COMMIT   a git repository at a commit; so is org/repo@COMMIT
+//! https://host/repo.git@COMMIT   a git repository at a commit: all its packages
 //! local:/absolute/directory      a local crate
 //! ```
 
+use indexmap::IndexSet;
+
 use crate::compare::Verdict;
+use crate::git::{GitRef, GitRefError};
 use crate::krate::{Crate, CrateRef, KrateError, Source};
 use crate::report::model::Results;
 
@@ -47,15 +50,19 @@ pub enum RetryError {
         /// What is wrong in it.
         source: KrateError,
     },
-    /// A line that begins as a repository or a directory does, and names none.
-    #[error("line {line}: `{text}` names no {what}")]
-    Empty {
+    /// A line that names no repository.
+    #[error("line {line}: {source}")]
+    Git {
         /// The line of the file, from 1.
         line: usize,
-        /// The text.
-        text: String,
-        /// What it should name.
-        what: &'static str,
+        /// What is wrong in it.
+        source: GitRefError,
+    },
+    /// `local:` and nothing after it.
+    #[error("line {line}: `local:` is followed by no directory")]
+    NoDirectory {
+        /// The line of the file, from 1.
+        line: usize,
     },
 }
 
@@ -64,13 +71,8 @@ pub enum RetryError {
 pub enum Listed {
     /// A release: the newest, or that of a version.
     Release(CrateRef),
-    /// A git repository.
-    Repository {
-        /// Its address, or `org/repo`.
-        address: String,
-        /// A commit, a branch or a tag; `None` is what the repository's `HEAD` is.
-        rev: Option<String>,
-    },
+    /// All packages of a git repository.
+    Repository(GitRef),
     /// A local crate.
     Local {
         /// Its directory.
@@ -114,17 +116,17 @@ pub fn crates(results: &Results, verdicts: &[Verdict]) -> Vec<Crate> {
         .collect()
 }
 
-/// Writes a list, one crate a line. A crate that fits on no line (a directory whose name has a line
-/// break in it) is told in a comment.
+/// Writes a list, one crate a line; several packages of one repository are one line. A crate that
+/// fits on no line (a directory whose name has a line break in it) is told in a comment.
 pub fn render(crates: &[Crate]) -> String {
     let mut out = String::new();
-    for krate in crates {
-        let line = line(krate);
+    let lines: IndexSet<String> = crates.iter().map(line).collect();
+    for line in &lines {
         if line.contains(char::is_control) {
             out.push_str("# left out, because it fits on no line: ");
-            out.push_str(&crate::log::clean(&line).replace('\n', " "));
+            out.push_str(&crate::log::clean(line).replace('\n', " "));
         } else {
-            out.push_str(&line);
+            out.push_str(line);
         }
         out.push('\n');
     }
@@ -134,7 +136,8 @@ pub fn render(crates: &[Crate]) -> String {
 fn line(krate: &Crate) -> String {
     match &krate.source {
         Source::Registry { .. } => format!("{}@{}", krate.name, krate.version),
-        Source::Local { path } => format!("local:{path}"),
+        Source::Git { url, commit, .. } => format!("{url}@{commit}"),
+        Source::Local { path, .. } => format!("local:{path}"),
     }
 }
 
@@ -147,14 +150,10 @@ fn line(krate: &Crate) -> String {
 pub fn parse(text: &str) -> Result<Vec<Listed>, RetryError> {
     let mut listed = Vec::new();
     for (n, line) in text.lines().enumerate() {
-        let empty = |text: &str, what| RetryError::Empty {
-            line: n + 1,
-            text: text.to_owned(),
-            what,
-        };
+        let number = n + 1;
         if let Some(path) = line.trim().strip_prefix("local:") {
             if path.is_empty() {
-                return Err(empty(line.trim(), "directory"));
+                return Err(RetryError::NoDirectory { line: number });
             }
             let path = path.to_owned();
             listed.push(Listed::Local { path });
@@ -165,16 +164,17 @@ pub fn parse(text: &str) -> Result<Vec<Listed>, RetryError> {
             .map(str::trim)
             .filter(|w| !w.is_empty())
         {
-            if word.contains('/') {
-                let repository = repository(word);
-                listed.push(repository.ok_or_else(|| empty(word, "repository"))?);
-            } else {
-                let parsed = word.parse().map_err(|source| RetryError::Line {
-                    line: n + 1,
+            listed.push(if GitRef::is_meant(word) {
+                Listed::Repository(word.parse().map_err(|source| RetryError::Git {
+                    line: number,
                     source,
-                })?;
-                listed.push(Listed::Release(parsed));
-            }
+                })?)
+            } else {
+                Listed::Release(word.parse().map_err(|source| RetryError::Line {
+                    line: number,
+                    source,
+                })?)
+            });
         }
     }
     Ok(listed)
@@ -189,23 +189,10 @@ fn without_comment(line: &str) -> &str {
     comment.map_or(line, |(at, _)| &line[..at])
 }
 
-/// `address`, or `address@rev`: an `@` before the last `/` belongs to the address.
-fn repository(text: &str) -> Option<Listed> {
-    let slash = text.rfind('/')?;
-    let (address, rev) = match text[slash..].find('@') {
-        Some(at) => (&text[..slash + at], Some(&text[slash + at + 1..])),
-        None => (text, None),
-    };
-    let named = !address.starts_with('/') && !address.ends_with('/') && rev != Some("");
-    named.then(|| Listed::Repository {
-        address: address.to_owned(),
-        rev: rev.map(str::to_owned),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::{Commit, GitUrl};
     use crate::krate::{Checksum, CrateName};
 
     fn krate(source: Source) -> Crate {
@@ -223,6 +210,15 @@ mod tests {
 
     fn local(path: &str) -> Source {
         Source::Local {
+            path: path.to_owned(),
+            root: None,
+        }
+    }
+
+    fn git(path: &str) -> Source {
+        Source::Git {
+            url: GitUrl::new("https://host/org/repo.git").expect("valid"),
+            commit: Commit::new(&"0f".repeat(20)).expect("hex"),
             path: path.to_owned(),
         }
     }
@@ -245,14 +241,23 @@ mod tests {
 
     #[test]
     fn a_list_is_read_as_it_was_written() {
-        let crates = [krate(registry()), krate(local("/home/me/a, b #1"))];
+        let crates = [
+            krate(registry()),
+            krate(git("a")),
+            krate(local("/home/me/a, b #1")),
+            krate(git("b")),
+        ];
         let text = render(&crates);
-        assert_eq!(text, "zstd-sys@2.0.9+zstd.1.5.5\nlocal:/home/me/a, b #1\n");
-        let read = parse(&text).expect("just written");
+        let repository = format!("https://host/org/repo.git@{}", "0f".repeat(20));
         assert_eq!(
-            read,
+            text,
+            format!("zstd-sys@2.0.9+zstd.1.5.5\n{repository}\nlocal:/home/me/a, b #1\n")
+        );
+        assert_eq!(
+            parse(&text).expect("just written"),
             [
                 Listed::Release("zstd-sys@2.0.9+zstd.1.5.5".parse().expect("valid")),
+                Listed::Repository(repository.parse().expect("valid")),
                 Listed::Local {
                     path: "/home/me/a, b #1".to_owned()
                 },
@@ -270,32 +275,17 @@ mod tests {
     #[test]
     fn lists_of_the_reference_runner_are_read() {
         let text = "serde\nrust-lang/regex\n\n# mine\nitoa@1.0.1, ryu  # both\n";
-        let repository = |address: &str, rev: Option<&str>| Listed::Repository {
-            address: address.to_owned(),
-            rev: rev.map(str::to_owned),
-        };
         let release = |text: &str| Listed::Release(text.parse().expect("valid"));
+        let repository = |text: &str| Listed::Repository(text.parse().expect("valid"));
         assert_eq!(
             parse(text).expect("valid"),
             [
                 release("serde"),
-                repository("rust-lang/regex", None),
+                repository("rust-lang/regex"),
                 release("itoa@1.0.1"),
                 release("ryu"),
             ]
         );
-        let table = [
-            (
-                "https://host/a.git@0f0f",
-                "https://host/a.git",
-                Some("0f0f"),
-            ),
-            ("https://me@host/a.git", "https://me@host/a.git", None),
-            ("git@host:org/a.git@v1", "git@host:org/a.git", Some("v1")),
-        ];
-        for (text, address, rev) in table {
-            assert_eq!(parse(text).expect(text), [repository(address, rev)]);
-        }
     }
 
     #[test]
@@ -303,9 +293,11 @@ mod tests {
         for (text, part) in [
             ("serde\nno name\n", "line 2: `no name`"),
             ("itoa@1\n", "line 1: `itoa@1`"),
-            ("a\n\nlocal:\n", "line 3: `local:` names no directory"),
-            ("org/\n", "line 1: `org/` names no repository"),
-            ("org/a@\n", "line 1: `org/a@` names no repository"),
+            (
+                "a\n\nlocal:\n",
+                "line 3: `local:` is followed by no directory",
+            ),
+            ("a\norg/\n", "line 2: `org/` is no git repository"),
         ] {
             let e = parse(text).expect_err(text).to_string();
             assert!(e.starts_with(part), "{text}: {e}");
