@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ejecta_core::experiment::{BaselineRuns, CapLints, ExperimentName, LockfilePolicy};
+use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, LockfilePolicy};
 use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::toolchain::ToolchainSpec;
 
@@ -65,7 +65,8 @@ pub struct RunArgs {
     /// Which crates: `demo`, `list:NAME,NAME@VERSION`, `local:DIRECTORY`, or a file of names
     #[arg(long, value_name = "SELECTION", default_value = "demo")]
     pub crates: String,
-    /// What is done with each crate: check-only
+    /// What is done with each crate: `check-only`, `build-only`, `build-and-test`, `clippy`,
+    /// `rustdoc`, `fix`, or `unstable-features`
     #[arg(long, value_name = "MODE", default_value_t = Mode::CheckOnly)]
     pub mode: Mode,
     /// What part of each crate: `lib` (libraries and binaries), or `all` (then tests, examples and
@@ -83,9 +84,13 @@ pub struct RunArgs {
     /// Cap lints at `forbid` (no cap), `warn`, or `allow`
     ///
     /// The default is `warn`, so that a crate that denies warnings does not regress for a new one;
-    /// it is `forbid` where a toolchain's own flags deny or forbid a lint.
+    /// it is `forbid` in mode `clippy`, and where a toolchain's own flags deny or forbid a lint.
     #[arg(long, value_name = "LEVEL")]
     pub cap_lints: Option<CapLints>,
+    /// What makes a difference: `outcomes` (what fails with one toolchain only), or `warnings` (of
+    /// which one toolchain has more, too)
+    #[arg(long, value_name = "WHAT", default_value_t = Compare::Outcomes)]
+    pub compare: Compare,
     /// How often a difference is run again, on both sides, before it counts
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     pub confirmations: u32,
@@ -127,7 +132,7 @@ pub struct RunArgs {
         requires = "out",
         conflicts_with_all = [
             "baseline", "candidate", "crates", "mode", "scope", "lockfile", "baseline_runs",
-            "cap_lints", "confirmations", "memory", "timeout", "denylist", "seed", "name", "url",
+            "cap_lints", "compare", "confirmations", "memory", "timeout", "denylist", "seed", "name", "url",
             "image", "runtime",
         ],
     )]

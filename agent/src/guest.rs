@@ -136,7 +136,7 @@ pub fn step_command(
         "--manifest-path",
         &manifest,
     ]);
-    if build.keep_going {
+    if build.keep_going && step.keep_going {
         args.push("--keep-going");
     }
     let mut env = environment(side, &toolchain.place, HOME);

@@ -16,7 +16,7 @@ use ejecta_agent::sandbox::SandboxError;
 use ejecta_agent::sandbox::docker::{DockerOptions, DockerSandbox};
 use ejecta_agent::{preflight, toolchain};
 use ejecta_core::compare::{self, Verdict};
-use ejecta_core::experiment::{BaselineRuns, CapLints, Config, LockfilePolicy};
+use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, Config, LockfilePolicy};
 use ejecta_core::krate::{Crate, Source};
 use ejecta_core::limits::Limits;
 use ejecta_core::mode::{Mode, Scope};
@@ -74,6 +74,7 @@ impl Lab {
                 lockfile: LockfilePolicy::Auto,
                 baseline_runs: BaselineRuns::OnFailure,
                 cap_lints: CapLints::Warn,
+                compare: Compare::default(),
                 confirmations: 1,
                 limits: Limits::default(),
             }),

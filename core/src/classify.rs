@@ -40,8 +40,9 @@ pub fn reason(evidence: &Evidence<'_>) -> Option<Reason> {
         let limit = LimitHit::Oom;
         return Some(Reason::Limit { limit });
     }
-    if evidence.diagnostics.iter().any(|d| d.ice) {
-        return Some(Reason::Ice);
+    if let Some(crash) = evidence.diagnostics.iter().find(|d| d.ice) {
+        let package = crash.package.clone();
+        return Some(Reason::Ice { package });
     }
     let has = |status| evidence.units.values().any(|s| *s == status);
     if has(UnitStatus::Fail) {

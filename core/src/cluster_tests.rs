@@ -1,6 +1,6 @@
 //! Which regressions have one cause, and which have not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::compare;
@@ -56,6 +56,7 @@ fn run(
         side,
         dev_dependencies: false,
         keep_going: true,
+        features: BTreeSet::new(),
         steps: vec![StepOutcome {
             step: "check".to_owned(),
             exit: StepExit::Code(if reason.is_some() { 101 } else { 0 }),
@@ -68,6 +69,8 @@ fn run(
                 .collect(),
             diagnostics,
             diagnostics_left_out: 0,
+            warnings: BTreeMap::new(),
+            tests: None,
             reason,
             usage: Usage::default(),
         }],

@@ -297,6 +297,7 @@ pub fn judge_job(record: &JobRecord) -> JobVerdict {
         let verdict = match why {
             Unprepared::Broken { .. } => Verdict::Broken,
             Unprepared::PrepareFail { .. } => Verdict::PrepareFail,
+            Unprepared::RustVersion { .. } => Verdict::Skipped,
         };
         return JobVerdict {
             verdict,

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::experiment::Compare;
 use crate::limits::{LimitHit, Usage};
-use crate::outcome::{JOB_RECORD_SCHEMA, Side, StepExit, StepOutcome, UnitOutcome};
+use crate::outcome::{JOB_RECORD_SCHEMA, PackageRef, Side, StepExit, StepOutcome, UnitOutcome};
 
 const SUMMARIES: [Summary; 7] = [
     Summary::NotRun,
@@ -132,6 +133,7 @@ fn run(side: Side, exit: StepExit, reason: Option<Reason>, units: &[(UnitKey, Un
         side,
         dev_dependencies: false,
         keep_going: true,
+        features: BTreeSet::new(),
         steps: vec![StepOutcome {
             step: "check".to_owned(),
             exit,
@@ -144,6 +146,8 @@ fn run(side: Side, exit: StepExit, reason: Option<Reason>, units: &[(UnitKey, Un
                 .collect(),
             diagnostics: Vec::new(),
             diagnostics_left_out: 0,
+            warnings: std::collections::BTreeMap::new(),
+            tests: None,
             reason,
             usage: Usage::default(),
         }],
@@ -154,6 +158,8 @@ fn run(side: Side, exit: StepExit, reason: Option<Reason>, units: &[(UnitKey, Un
 fn record(runs: Vec<Run>) -> JobRecord {
     JobRecord {
         schema: JOB_RECORD_SCHEMA,
+        compare: Compare::default(),
+        tests_skipped: false,
         unprepared: None,
         lockfiles: Vec::new(),
         runs,
@@ -368,7 +374,12 @@ fn binaries_count_where_there_is_no_library() {
 fn any_reason() -> impl Strategy<Value = Option<Reason>> {
     prop_oneof![
         Just(None),
-        Just(Some(Reason::Ice)),
+        Just(Some(Reason::Ice {
+            package: PackageRef {
+                name: "x".to_owned(),
+                version: None,
+            },
+        })),
         Just(Some(Reason::CompilerError {
             codes: BTreeSet::new()
         })),

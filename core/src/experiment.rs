@@ -127,6 +127,27 @@ impl BaselineRuns {
     }
 }
 
+/// What makes a difference between the two sides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compare {
+    /// What fails with one side only.
+    #[default]
+    Outcomes,
+    /// That, and warnings of which one side has more.
+    Warnings,
+}
+
+impl Compare {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Outcomes => "outcomes",
+            Self::Warnings => "warnings",
+        }
+    }
+}
+
 /// What `--cap-lints` is for the crates of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -149,14 +170,14 @@ impl CapLints {
         }
     }
 
-    /// What an experiment uses when nobody says: `warn`, so that a crate that denies warnings is
-    /// no regression; but `forbid`, so no cap, where a toolchain's own flags raise a lint, because
-    /// then the lint is what is being tested.
-    pub fn default_for(baseline: &ToolchainSpec, candidate: &ToolchainSpec) -> Self {
+    /// What an experiment uses when nobody says: what the mode has, which mostly is `warn`, so that
+    /// a crate that denies warnings is no regression; but `forbid`, so no cap, where a toolchain's
+    /// own flags raise a lint, because then the lint is what is being tested.
+    pub fn default_for(mode: Mode, baseline: &ToolchainSpec, candidate: &ToolchainSpec) -> Self {
         if baseline.raises_lints() || candidate.raises_lints() {
             Self::Forbid
         } else {
-            Self::Warn
+            mode.spec().cap_lints
         }
     }
 }
@@ -185,6 +206,7 @@ macro_rules! named_choice {
 
 named_choice!(LockfilePolicy, "lockfile policy", [Auto, Published, Fresh]);
 named_choice!(BaselineRuns, "choice of baseline runs", [OnFailure, Always]);
+named_choice!(Compare, "comparison", [Outcomes, Warnings]);
 named_choice!(CapLints, "lint cap", [Forbid, Warn, Allow]);
 
 /// All choices of an experiment that its jobs depend on: what an agent needs to know.
@@ -205,6 +227,9 @@ pub struct Config {
     pub baseline_runs: BaselineRuns,
     /// The cap on lints.
     pub cap_lints: CapLints,
+    /// What makes a difference.
+    #[serde(default)]
+    pub compare: Compare,
     /// How often a difference is run again, on both sides, before it counts.
     pub confirmations: u32,
     /// Bounds of every step.
@@ -264,8 +289,18 @@ mod tests {
     fn a_raised_lint_is_not_capped_by_default() {
         let plain: ToolchainSpec = "stable".parse().expect("valid");
         let raised: ToolchainSpec = "stable+rustflags=-Dunused".parse().expect("valid");
-        assert_eq!(CapLints::default_for(&plain, &plain), CapLints::Warn);
-        assert_eq!(CapLints::default_for(&plain, &raised), CapLints::Forbid);
+        assert_eq!(
+            CapLints::default_for(Mode::CheckOnly, &plain, &plain),
+            CapLints::Warn
+        );
+        assert_eq!(
+            CapLints::default_for(Mode::CheckOnly, &plain, &raised),
+            CapLints::Forbid
+        );
+        assert_eq!(
+            CapLints::default_for(Mode::Clippy, &plain, &plain),
+            CapLints::Forbid
+        );
     }
 
     #[test]

@@ -418,6 +418,8 @@ impl StepReader {
                 .collect(),
             diagnostics: self.diagnostics,
             diagnostics_left_out: self.left_out,
+            warnings: BTreeMap::new(),
+            tests: None,
             reason,
             usage,
         };

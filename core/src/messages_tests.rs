@@ -39,6 +39,11 @@ fn units(outcome: &StepOutcome) -> Vec<String> {
     outcome.units.iter().map(unit).collect()
 }
 
+fn reason(outcome: &StepOutcome) -> String {
+    let reason = outcome.reason.as_ref();
+    reason.map_or_else(String::new, ToString::to_string)
+}
+
 fn errors(outcome: &StepOutcome) -> Vec<String> {
     let error = |d: &Diagnostic| {
         let code = d.code.as_deref().unwrap_or("-");
@@ -197,14 +202,14 @@ fn build_scripts_that_fail_are_told_from_compilers_that_do() {
 fn a_crash_of_the_compiler_is_recognised_in_messages_and_in_plain_text() {
     let (stdout, stderr) = said!("ice.nightly");
     let outcome = read((stdout, stderr));
-    assert_eq!(outcome.reason, Some(Reason::Ice));
+    assert_eq!(reason(&outcome), "ice(under-test 0.1.0)");
     assert_eq!(units(&outcome), ["lib under_test: Fail"]);
     let in_json = read((stdout, "error: could not compile `under-test` (lib)"));
-    assert_eq!(in_json.reason, Some(Reason::Ice));
+    assert_eq!(reason(&in_json), "ice(under-test 0.1.0)");
 
     // Most crashes come without any message of the compiler's.
     let outcome = read(("", stderr));
-    assert_eq!(outcome.reason, Some(Reason::Ice));
+    assert_eq!(reason(&outcome), "ice(under-test 0.1.0)");
     assert_eq!(
         errors(&outcome),
         ["under-test 0.1.0 lib under_test - aborting due to `-Z treat-err-as-bug=1`"]
@@ -220,7 +225,7 @@ fn a_crash_of_the_compiler_in_a_dependency_is_that_packages() {
     let (messages, _) = said!("build-script.dependency");
     let stderr = stderr.replace("under-test", "broken-sys");
     let outcome = read((messages, &stderr));
-    assert_eq!(outcome.reason, Some(Reason::Ice));
+    assert_eq!(reason(&outcome), "ice(broken-sys 2.0.9+native.1.5)");
     let package = outcome.diagnostics[0].package.to_string();
     assert_eq!(package, "broken-sys 2.0.9+native.1.5");
     assert!(!outcome.diagnostics[0].own);
@@ -243,7 +248,7 @@ fn a_forged_success_hides_no_crash() {
     let (good, _) = said!("nightly-bench.nightly");
     let (_, stderr) = said!("ice.nightly");
     let outcome = read((good, stderr));
-    assert_eq!(outcome.reason, Some(Reason::Ice));
+    assert_eq!(reason(&outcome), "ice(under-test 0.1.0)");
     assert_eq!(units(&outcome)[0], "lib under_test: Fail");
 }
 
@@ -252,7 +257,7 @@ fn a_compiler_that_a_signal_ended_crashed() {
     let stderr = "error: could not compile `under-test` (lib)\n\nCaused by:\n  process didn't exit \
                   successfully: `rustc x` (signal: 11, SIGSEGV: invalid memory reference)\n";
     let outcome = read(("", stderr));
-    assert_eq!(outcome.reason, Some(Reason::Ice));
+    assert_eq!(reason(&outcome), "ice(under-test 0.1.0)");
     let killed = stderr.replace("11, SIGSEGV: invalid memory reference", "9, SIGKILL: kill");
     let limit = LimitHit::Oom;
     let (outcome, _) = read_with("", &killed, StepExit::Code(101), true);
@@ -341,6 +346,7 @@ fn a_forged_success_makes_no_good_unit() {
         side: crate::outcome::Side::Candidate,
         dev_dependencies: false,
         keep_going: true,
+        features: BTreeSet::new(),
         steps: vec![step],
         log: "1".to_owned(),
     };

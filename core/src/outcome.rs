@@ -3,12 +3,13 @@
 //! These are the records that agents produce and coordinators store. They say what happened and
 //! draw no conclusion from two sides; that is [`crate::compare`]'s work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::Compare;
 use crate::limits::{LimitHit, Usage};
 
 /// The two toolchains of an experiment.
@@ -64,6 +65,8 @@ pub enum UnitKind {
     Example,
     /// A bench.
     Bench,
+    /// The examples in the library's documentation, which `cargo test --doc` runs: one unit.
+    DocTest,
 }
 
 impl UnitKind {
@@ -76,6 +79,7 @@ impl UnitKind {
             Self::Test => "test",
             Self::Example => "example",
             Self::Bench => "bench",
+            Self::DocTest => "doctest",
         }
     }
 }
@@ -107,7 +111,12 @@ impl UnitKey {
 impl fmt::Display for UnitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind.name(), self.name)?;
-        if self.harness && !matches!(self.kind, UnitKind::Test | UnitKind::Bench) {
+        if self.harness
+            && !matches!(
+                self.kind,
+                UnitKind::Test | UnitKind::Bench | UnitKind::DocTest
+            )
+        {
             f.write_str(" (test)")?;
         }
         Ok(())
@@ -127,6 +136,9 @@ pub enum UnitStatus {
     /// Uses `#![feature]` (E0554), so a stable or beta compiler refuses it by design: nothing can
     /// be said by comparing it with a nightly one.
     NeedsNightly,
+    /// The crate or a dependency asks for a newer Rust than this toolchain (`rust-version`), so
+    /// cargo refuses it by design.
+    NeedsNewerRust,
 }
 
 /// A package by name and version.
@@ -215,8 +227,30 @@ pub struct StepOutcome {
     pub diagnostics_left_out: u32,
     /// Why it failed; `None` when it succeeded.
     pub reason: Option<Reason>,
+    /// Warnings about the crate's own code, by code: the name of the lint, or [`NO_CODE`]. The
+    /// same warning of several units counts once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub warnings: BTreeMap<String, u32>,
+    /// How the tests ended, in a step that runs some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestCounts>,
     /// What it used.
     pub usage: Usage,
+}
+
+/// What a warning without a code is counted as.
+pub const NO_CODE: &str = "without-code";
+
+/// How many tests ended how, as their harnesses said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestCounts {
+    /// Those that passed.
+    pub passed: u32,
+    /// Those that failed.
+    pub failed: u32,
+    /// Those that were not run, because they say so themselves.
+    pub ignored: u32,
 }
 
 /// How many diagnostics of a step are kept.
@@ -227,7 +261,10 @@ pub const MAX_DIAGNOSTICS: usize = 50;
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Reason {
     /// The compiler crashed.
-    Ice,
+    Ice {
+        /// While it compiled this package: the crate itself, or a dependency.
+        package: PackageRef,
+    },
     /// Errors in the crate's own code, with their codes (none when rustc gave none).
     CompilerError {
         /// The codes, such as `E0308`.
@@ -240,6 +277,33 @@ pub enum Reason {
     },
     /// The crate's own build script ran and failed.
     BuildScript,
+    /// Tests or doctests ran and failed; the diagnostics name them.
+    TestsFailed,
+    /// Tests that compare the compiler's messages with a copy of them found others.
+    CompilerDiagnosticChange,
+    /// A test or a build script wants what no sandbox has.
+    Environment {
+        /// What.
+        need: Need,
+    },
+    /// A library of the system, or the tool that finds it, is not there.
+    MissingSystemLibrary {
+        /// What was looked for, as the tool or the linker calls it; without its `lib` or `-l`.
+        names: BTreeSet<String>,
+    },
+    /// The crate or a dependency asks for a newer Rust than the toolchain (`rust-version`).
+    RustVersion {
+        /// Who asks.
+        package: PackageRef,
+        /// For what, such as `1.85`.
+        required: String,
+    },
+    /// It passes, and has more warnings than with the other toolchain; only where warnings are
+    /// compared.
+    NewWarnings {
+        /// Of which there are more: lints, or [`NO_CODE`].
+        codes: BTreeSet<String>,
+    },
     /// Everything that failed uses `#![feature]` on a compiler that does not allow it.
     NeedsNightly,
     /// A limit of the sandbox.
@@ -255,7 +319,62 @@ impl Reason {
     /// Whether the failure says something of the machine or the moment rather than of the
     /// toolchain: never a real regression by itself.
     pub fn is_spurious(&self) -> bool {
-        matches!(self, Self::Limit { .. })
+        matches!(self, Self::Limit { .. } | Self::Environment { .. })
+    }
+}
+
+/// What a test or a build script may want and no sandbox has: where it fails for want of that,
+/// nothing is said of the toolchain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// Another machine, or a name of one.
+    NetworkAccess,
+    /// A daemon of Docker or the like.
+    Docker,
+    /// A port that something else has.
+    PortInUse,
+    /// To be done within some time.
+    Timing,
+    /// A terminal.
+    Terminal,
+    /// A display, or a desktop's bus.
+    Display,
+    /// A device, or a right that only an administrator has.
+    Device,
+    /// Room on a disk: it said so itself, and the sandbox did not stop it.
+    NoSpace,
+    /// Memory: it said so itself, and the sandbox did not stop it.
+    Oom,
+}
+
+impl Need {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::NetworkAccess,
+        Self::Docker,
+        Self::PortInUse,
+        Self::Timing,
+        Self::Terminal,
+        Self::Display,
+        Self::Device,
+        Self::NoSpace,
+        Self::Oom,
+    ];
+
+    /// The name used in results, such as `network-access`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NetworkAccess => "network-access",
+            Self::Docker => "docker",
+            Self::PortInUse => "port-in-use",
+            Self::Timing => "timing",
+            Self::Terminal => "terminal",
+            Self::Display => "display",
+            Self::Device => "device",
+            Self::NoSpace => "no-space",
+            Self::Oom => "oom",
+        }
     }
 }
 
@@ -266,11 +385,21 @@ impl fmt::Display for Reason {
             all.join(", ")
         }
         match self {
-            Self::Ice => f.write_str("ice"),
+            Self::Ice { package } => write!(f, "ice({package})"),
             Self::CompilerError { codes } if codes.is_empty() => f.write_str("compiler-error"),
             Self::CompilerError { codes } => write!(f, "compiler-error({})", joined(codes)),
             Self::DependsOn { packages } => write!(f, "depends-on({})", joined(packages)),
             Self::BuildScript => f.write_str("build-script"),
+            Self::TestsFailed => f.write_str("tests-failed"),
+            Self::CompilerDiagnosticChange => f.write_str("compiler-diagnostic-change"),
+            Self::Environment { need } => f.write_str(need.name()),
+            Self::MissingSystemLibrary { names } => {
+                write!(f, "missing-system-library({})", joined(names))
+            }
+            Self::RustVersion { package, required } => {
+                write!(f, "rust-version({package} needs {required})")
+            }
+            Self::NewWarnings { codes } => write!(f, "new-warnings({})", joined(codes)),
             Self::NeedsNightly => f.write_str("needs-nightly"),
             Self::Limit { limit } => f.write_str(limit.name()),
             Self::Unknown => f.write_str("unknown"),
@@ -292,6 +421,9 @@ pub struct Run {
     pub steps: Vec<StepOutcome>,
     /// The name of the log, unique in its job: `1-candidate`.
     pub log: String,
+    /// The features that the source names, in mode `unstable-features`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub features: BTreeSet<String>,
 }
 
 impl Run {
@@ -413,13 +545,20 @@ pub enum Unprepared {
         /// What is wrong, for people.
         message: String,
     },
+    /// It asks for a newer Rust than one of the toolchains (`rust-version`).
+    RustVersion {
+        /// Who asks for what, for people.
+        message: String,
+    },
 }
 
 impl Unprepared {
     /// What is wrong, for people.
     pub fn message(&self) -> &str {
         match self {
-            Self::Broken { message } | Self::PrepareFail { message } => message,
+            Self::Broken { message }
+            | Self::PrepareFail { message }
+            | Self::RustVersion { message } => message,
         }
     }
 }
@@ -435,6 +574,12 @@ pub struct JobRecord {
     pub schema: u32,
     /// Set when nothing could be run.
     pub unprepared: Option<Unprepared>,
+    /// What makes a difference.
+    #[serde(default)]
+    pub compare: Compare,
+    /// Whether tests were left out on both sides, as the denylist says.
+    #[serde(default)]
+    pub tests_skipped: bool,
     /// The lockfiles, the last one being that of the runs that count.
     pub lockfiles: Vec<Lockfile>,
     /// All runs, in the order in which they were made.
@@ -449,6 +594,8 @@ impl JobRecord {
         Self {
             schema: JOB_RECORD_SCHEMA,
             unprepared: Some(why),
+            compare: Compare::default(),
+            tests_skipped: false,
             lockfiles: Vec::new(),
             runs: Vec::new(),
             preparation,

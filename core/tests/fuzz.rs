@@ -3,6 +3,7 @@
 //!
 //! `EJECTA_FUZZ_CASES` says how many cases each target has; see CONTRIBUTING.md.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use ejecta_core::denylist::{Denylist, DenylistError};
@@ -218,6 +219,7 @@ fn run_of(step: StepOutcome) -> Run {
         side: Side::Candidate,
         dev_dependencies: false,
         keep_going: true,
+        features: BTreeSet::new(),
         steps: vec![step],
         log: "1-candidate".to_owned(),
     }

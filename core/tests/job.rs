@@ -1,7 +1,7 @@
 //! What a job does next, driven by whatever its runs may bring.
 
 use ejecta_core::compare::{self, UnitVerdict, Verdict};
-use ejecta_core::experiment::BaselineRuns;
+use ejecta_core::experiment::{BaselineRuns, Compare};
 use ejecta_core::job::{self, DevDependencies, Next, RunPolicy};
 use ejecta_core::limits::Usage;
 use ejecta_core::outcome::{
@@ -9,6 +9,7 @@ use ejecta_core::outcome::{
     UnitOutcome, UnitStatus,
 };
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run brings: for a library and a test, whether each is good.
 type Script = [bool; 2];
@@ -27,6 +28,7 @@ fn run(side: Side, dev_dependencies: bool, [lib, test]: Script) -> Run {
         side,
         dev_dependencies,
         keep_going: true,
+        features: BTreeSet::new(),
         steps: vec![StepOutcome {
             step: "check".to_owned(),
             exit: StepExit::Code(if good { 0 } else { 101 }),
@@ -42,6 +44,8 @@ fn run(side: Side, dev_dependencies: bool, [lib, test]: Script) -> Run {
                 .to_vec(),
             diagnostics: Vec::new(),
             diagnostics_left_out: 0,
+            warnings: BTreeMap::new(),
+            tests: None,
             reason: (!good).then_some(Reason::CompilerError {
                 codes: ["E0308".to_owned()].into(),
             }),
@@ -69,6 +73,8 @@ fn drive(policy: RunPolicy, script: &[Script]) -> Vec<Run> {
 fn judge(runs: Vec<Run>) -> compare::JobVerdict {
     compare::judge_job(&JobRecord {
         schema: JOB_RECORD_SCHEMA,
+        compare: Compare::default(),
+        tests_skipped: false,
         unprepared: None,
         lockfiles: Vec::new(),
         runs,

@@ -232,7 +232,7 @@ fn config(args: &RunArgs) -> Result<Config, Failure> {
     let [baseline, candidate] = toolchains;
     let cap_lints = args
         .cap_lints
-        .unwrap_or_else(|| CapLints::default_for(&baseline, &candidate));
+        .unwrap_or_else(|| CapLints::default_for(args.mode, &baseline, &candidate));
     Ok(Config {
         baseline,
         candidate,
@@ -241,6 +241,7 @@ fn config(args: &RunArgs) -> Result<Config, Failure> {
         lockfile: args.lockfile,
         baseline_runs: args.baseline_runs,
         cap_lints,
+        compare: args.compare,
         confirmations: args.confirmations,
         limits: Limits {
             memory_bytes: args.memory * 1024 * 1024,

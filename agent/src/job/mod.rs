@@ -203,6 +203,8 @@ impl Job<'_> {
     fn finish(self, runs: Vec<ejecta_core::outcome::Run>) -> Result<Output, AgentError> {
         let record = JobRecord {
             schema: JOB_RECORD_SCHEMA,
+            compare: self.context.config.compare,
+            tests_skipped: self.task.options.skip_tests,
             unprepared: None,
             lockfiles: self.lockfiles,
             runs,

@@ -1,5 +1,7 @@
 //! One run: all steps of the mode on one side, in a sandbox of its own.
 
+use std::collections::BTreeSet;
+
 use ejecta_core::limits::{LimitHit, LimitStop, Limits};
 use ejecta_core::messages::StepReader;
 use ejecta_core::outcome::{Run, Side, StepExit};
@@ -40,8 +42,10 @@ impl Job<'_> {
             keep_going,
             steps: Vec::new(),
             log: log_name.to_owned(),
+            features: BTreeSet::new(),
         };
-        for step in self.context.config.mode.spec().steps {
+        let mode = self.context.config.mode.spec();
+        for step in mode.steps_in(self.task.tier, self.task.options.skip_tests) {
             let mut sandboxed = match prepared.first.take() {
                 Some(first) => first,
                 None => self.sandbox(prepared, side.name()).await?,

@@ -7,7 +7,7 @@ use ejecta_agent::job::{JobContext, Output, Task};
 use ejecta_agent::sandbox::Sandbox;
 use ejecta_agent::{preflight, toolchain};
 use ejecta_core::compare::{self, Verdict};
-use ejecta_core::experiment::{BaselineRuns, CapLints, Config, LockfilePolicy};
+use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, Config, LockfilePolicy};
 use ejecta_core::krate::{Crate, Source};
 use ejecta_core::limits::Limits;
 use ejecta_core::mode::{Mode, Scope};
@@ -255,6 +255,7 @@ pub fn config_of(spec: &ToolchainSpec, limits: Limits) -> Config {
         lockfile: LockfilePolicy::Auto,
         baseline_runs: BaselineRuns::OnFailure,
         cap_lints: CapLints::Warn,
+        compare: Compare::default(),
         confirmations: 1,
         limits,
     }

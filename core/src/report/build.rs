@@ -88,6 +88,7 @@ fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
         lockfile: config.lockfile,
         baseline_runs: config.baseline_runs,
         cap_lints: config.cap_lints,
+        compare: config.compare,
         confirmations: config.confirmations,
         limits: config.limits.clone(),
         sandbox: input.sandbox.clone(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterId;
 use crate::compare::{UnitComparison, Verdict};
-use crate::experiment::{BaselineRuns, CapLints, ExperimentName, LockfilePolicy};
+use crate::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, LockfilePolicy};
 use crate::krate::{CrateId, CrateName, Source};
 use crate::limits::{LimitStop, Limits};
 use crate::mode::{Mode, Scope};
@@ -85,6 +85,9 @@ pub struct ExperimentInfo {
     pub baseline_runs: BaselineRuns,
     /// The cap on lints.
     pub cap_lints: CapLints,
+    /// What makes a difference.
+    #[serde(default)]
+    pub compare: Compare,
     /// How often a difference is run again before it counts.
     pub confirmations: u32,
     /// Bounds of every step.

@@ -4,7 +4,7 @@
 use super::model::{CrateResult, ErrorLine, ExperimentInfo, Results};
 use crate::compare::{Tally, UnitComparison, UnitVerdict, Verdict};
 use crate::experiment::CapLints;
-use crate::outcome::{Reason, UnitKind, UnitStatus};
+use crate::outcome::{Need, Reason, UnitKind, UnitStatus};
 use crate::shell::quoted;
 
 /// `2 regressed`, `0 regressed`.
@@ -105,12 +105,41 @@ pub(crate) fn first_error(krate: &CrateResult) -> String {
 /// A reason, for people.
 pub(crate) fn reason_text(reason: &Reason) -> String {
     match reason {
-        Reason::Ice => "the compiler crashed".to_owned(),
+        Reason::Ice { package } => format!("the compiler crashed on {package}"),
         Reason::BuildScript => "the build script fails".to_owned(),
+        Reason::TestsFailed => "tests fail".to_owned(),
+        Reason::CompilerDiagnosticChange => {
+            "tests of the compiler's messages find others".to_owned()
+        }
+        Reason::Environment { need } => need_text(*need).to_owned(),
+        Reason::MissingSystemLibrary { names } => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            format!("a library of the system is missing: {}", names.join(", "))
+        }
+        Reason::RustVersion { package, required } => format!("{package} needs Rust {required}"),
+        Reason::NewWarnings { codes } => {
+            let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+            format!("new warnings: {}", codes.join(", "))
+        }
         Reason::NeedsNightly => "needs a nightly compiler".to_owned(),
         Reason::Limit { limit } => format!("stopped at a limit: {}", limit.name()),
         Reason::Unknown => "fails without an error".to_owned(),
         Reason::CompilerError { .. } | Reason::DependsOn { .. } => reason.to_string(),
+    }
+}
+
+/// What a test or a build script wants, for people.
+fn need_text(need: Need) -> &'static str {
+    match need {
+        Need::NetworkAccess => "wants a network",
+        Need::Docker => "wants a Docker daemon",
+        Need::PortInUse => "wants a port that is in use",
+        Need::Timing => "wants to be done in time",
+        Need::Terminal => "wants a terminal",
+        Need::Display => "wants a display",
+        Need::Device => "wants a device or an administrator's rights",
+        Need::NoSpace => "says that there is no room on the disk",
+        Need::Oom => "says that there is no memory left",
     }
 }
 
@@ -202,7 +231,7 @@ pub(crate) fn command(experiment: &ExperimentInfo) -> String {
     option("scope", e.scope.name());
     option("lockfile", e.lockfile.name());
     option("baseline-runs", e.baseline_runs.name());
-    if e.cap_lints != CapLints::default_for(&e.baseline.spec, &e.candidate.spec) {
+    if e.cap_lints != CapLints::default_for(e.mode, &e.baseline.spec, &e.candidate.spec) {
         option("cap-lints", e.cap_lints.name());
     }
     option("seed", &e.seed.to_string());

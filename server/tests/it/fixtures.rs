@@ -1,9 +1,10 @@
 //! Experiments, plans and records to test with.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ejecta_core::experiment::{
-    BaselineRuns, CapLints, Config, Experiment, ExperimentName, LockfilePolicy,
+    BaselineRuns, CapLints, Compare, Config, Experiment, ExperimentName, LockfilePolicy,
 };
 use ejecta_core::job::{JobId, LeaseId};
 use ejecta_core::krate::{Checksum, Crate, CrateName, Source};
@@ -40,6 +41,7 @@ pub fn experiment(called: &str, scope: Scope) -> Experiment {
             lockfile: LockfilePolicy::Auto,
             baseline_runs: BaselineRuns::OnFailure,
             cap_lints: CapLints::Warn,
+            compare: Compare::default(),
             confirmations: 1,
             limits: Limits::default(),
         },
@@ -99,17 +101,22 @@ pub fn passing() -> JobRecord {
         }],
         diagnostics: Vec::new(),
         diagnostics_left_out: 0,
+        warnings: BTreeMap::new(),
+        tests: None,
         reason: None,
         usage: Usage::default(),
     };
     JobRecord {
         schema: JOB_RECORD_SCHEMA,
+        compare: Compare::default(),
+        tests_skipped: false,
         unprepared: None,
         lockfiles: Vec::new(),
         runs: vec![Run {
             side: Side::Candidate,
             dev_dependencies: false,
             keep_going: true,
+            features: BTreeSet::new(),
             steps: vec![step],
             log: "1-candidate".to_owned(),
         }],
