@@ -2,17 +2,33 @@
 //!
 //! ```text
 //! demo                          a dozen small, popular crates, fixed in this module
-//! list:name,name@version        named crates
+//! full                          every crate of the registry that has a usable release
+//! top-N                         the N most downloaded crates, the most downloaded first
+//! random-N                      N crates drawn by the seed
+//! dependents:NAME[@VERSION]     the crates that depend on NAME; with :all at the end, those too
+//!                               that depend on them, and so on
+//! list:name,name@version,ORG/REPO,https://HOST/PATH.git@REV
+//! FILE, http(s)://…             such a list: an entry a line, `#` starts a comment
 //! local:DIR                     a crate, or a folder of crates
-//! FILE                          a list in a file: one crate a line, `#` starts a comment
+//! RESULTS.json:VERDICT,VERDICT  the crates of earlier results that have one of these verdicts
 //! ```
 //!
-//! This module reads text; asking a registry or a disk for the crates is the command line's work.
+//! This module reads text; asking a registry, a network or a disk for the crates is the command
+//! line's work.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::compare::Verdict;
+use crate::git::GitRefError;
 use crate::krate::{CrateRef, KrateError};
+
+mod draw;
+mod guess;
+mod list;
+
+pub use draw::draw;
+pub use list::{ListEntry, parse_list, without_repeats};
 
 /// The crates of `demo`: small, popular, few dependencies; exact, so that a demo run today and one
 /// next year build the same.
@@ -36,164 +52,298 @@ pub const DEMO: [&str; 12] = [
 pub enum Selection {
     /// The fixed dozen of [`DEMO`].
     Demo,
-    /// Named crates.
-    List(Vec<CrateRef>),
-    /// A file with one crate a line; read it and call [`parse_list`].
+    /// Every crate of the registry with a release that can be chosen.
+    Full,
+    /// That many of the most downloaded crates, in that order; at least 1.
+    Top(u32),
+    /// That many crates, drawn by the experiment's seed; at least 1.
+    Random(u32),
+    /// The crates that depend on one crate.
+    Dependents {
+        /// The crate; with a version, only those whose requirement takes that version.
+        of: CrateRef,
+        /// How far.
+        reach: Reach,
+    },
+    /// Named crates and repositories; at least one.
+    List(Vec<ListEntry>),
+    /// A file with such a list; read it and call [`parse_list`].
     File(String),
+    /// An address of such a list, `http` or `https`.
+    Url(String),
     /// A crate's directory, or a directory of such directories.
     Local(String),
+    /// Crates of an earlier experiment, with their exact versions.
+    Results {
+        /// The path of its `results.json`.
+        path: String,
+        /// Crates with one of these verdicts; at least one.
+        verdicts: Vec<Verdict>,
+    },
+}
+
+/// How far `dependents:` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Crates that name the crate among their own dependencies.
+    Direct,
+    /// Those that depend on such a crate too, over any number of steps.
+    All,
 }
 
 /// Why text is no selection.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectionError {
     /// Neither a keyword nor a path.
-    #[error(
-        "`{0}` is no selection; there are `demo`, `list:NAME,NAME@VERSION`, `local:DIRECTORY`, and files of names (write `./{0}` for a file here)"
-    )]
-    Unknown(String),
-    /// In the grammar, but not in this version.
-    #[error("the selection `{0}` is not supported by this version of ejecta")]
-    Unsupported(String),
-    /// `list:` or `local:` with nothing after it, or a list without crates.
+    #[error("`{given}` is no selection{guess}; {KNOWN} (write `./{given}` for a file here)")]
+    Unknown {
+        /// The text as it was given.
+        given: String,
+        /// `: did you mean …?` or nothing.
+        guess: Guess,
+    },
+    /// A keyword with nothing after it, or a list without entries.
     #[error("the selection `{0}` is empty")]
     Empty(String),
-    /// A name in a list is wrong.
+    /// `top-0`.
+    #[error("the selection `{0}` is empty: at least 1 crate has to be asked for")]
+    Zero(String),
+    /// `top-many`.
+    #[error("`{given}`: `{count}` is no number of crates (1 to {max})", max = u32::MAX)]
+    Count {
+        /// The text as it was given.
+        given: String,
+        /// The part that should be a number.
+        count: String,
+    },
+    /// A `results.json` without `:VERDICT`.
+    #[error(
+        "`{given}` does not say which of the results: write `{path}:regressed`, or other verdicts separated by commas"
+    )]
+    NoVerdict {
+        /// The text as it was given.
+        given: String,
+        /// The path in it.
+        path: String,
+    },
+    /// A word after `results.json:` that is no verdict.
+    #[error("`{given}`: `{verdict}` is no verdict{guess}; there are: {known}", known = verdicts())]
+    Verdict {
+        /// The text as it was given.
+        given: String,
+        /// The wrong word.
+        verdict: String,
+        /// `: did you mean …?` or nothing.
+        guess: Guess,
+    },
+    /// An entry in a list is wrong.
     #[error("line {line}: {source}")]
     Line {
         /// The line of the file, from 1.
         line: usize,
         /// What is wrong in it.
-        source: KrateError,
+        source: EntryError,
     },
-    /// A name in `list:` is wrong.
+    /// An entry in `list:`, or the crate in `dependents:`, is wrong.
     #[error(transparent)]
-    Name(#[from] KrateError),
+    Name(#[from] EntryError),
 }
 
-/// Reads a list: one `name` or `name@version` a line (or several, separated by commas); `#` starts
-/// a comment.
-///
-/// # Errors
-/// [`SelectionError::Line`] names the first line that is wrong.
-pub fn parse_list(text: &str) -> Result<Vec<CrateRef>, SelectionError> {
-    let mut crates = Vec::new();
-    for (n, line) in text.lines().enumerate() {
-        let code = line.split('#').next().unwrap_or("");
-        for name in code.split(',').map(str::trim).filter(|n| !n.is_empty()) {
-            let parsed = name.parse().map_err(|source| SelectionError::Line {
-                line: n + 1,
-                source,
-            })?;
-            crates.push(parsed);
+/// Why text is no entry of a list.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// It looks like the name of a crate, and is none.
+    #[error(transparent)]
+    Crate(#[from] KrateError),
+    /// It looks like a repository, and is none.
+    #[error(transparent)]
+    Git(#[from] GitRefError),
+    /// `local/NAME` and `path/DIR` of crater's lists.
+    #[error("`{0}` is a directory of another machine: give `local:DIRECTORY` as the selection")]
+    Elsewhere(String),
+    /// The beginning of a page.
+    #[error("`{0}` is the beginning of an HTML page, no list of crates")]
+    Html(String),
+}
+
+const KNOWN: &str = "there are `demo`, `full`, `top-N`, `random-N`, `dependents:NAME`, \
+                     `list:NAME,NAME@VERSION,ORG/REPO`, `local:DIRECTORY`, `results.json:VERDICT`, \
+                     and files and addresses of lists";
+
+fn verdicts() -> String {
+    Verdict::ALL.map(Verdict::name).join(", ")
+}
+
+/// What was perhaps meant, as the end of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guess(Option<String>);
+
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(guess) => write!(f, ": did you mean `{guess}`?"),
+            None => Ok(()),
         }
     }
-    Ok(crates)
 }
 
 impl FromStr for Selection {
     type Err = SelectionError;
 
     fn from_str(text: &str) -> Result<Self, SelectionError> {
-        let empty = || SelectionError::Empty(text.to_owned());
-        if text == "demo" {
-            return Ok(Self::Demo);
+        let read = [
+            keyword, counted, dependents, list, local, address, results, file,
+        ];
+        for read in read {
+            if let Some(selection) = read(text) {
+                return selection;
+            }
         }
-        if let Some(names) = text.strip_prefix("list:") {
-            let crates = names
-                .split(',')
-                .map(str::trim)
-                .filter(|n| !n.is_empty())
-                .map(str::parse)
-                .collect::<Result<Vec<CrateRef>, KrateError>>()?;
-            return if crates.is_empty() {
-                Err(empty())
-            } else {
-                Ok(Self::List(crates))
-            };
-        }
-        if let Some(dir) = text.strip_prefix("local:") {
-            return if dir.is_empty() {
-                Err(empty())
-            } else {
-                Ok(Self::Local(dir.to_owned()))
-            };
-        }
-        let planned = ["top-", "random-", "dependents:", "http://", "https://"];
-        if text == "full" || planned.iter().any(|p| text.starts_with(p)) {
-            return Err(SelectionError::Unsupported(text.to_owned()));
-        }
-        if text.contains('/') || text.ends_with(".txt") {
-            return Ok(Self::File(text.to_owned()));
-        }
-        Err(SelectionError::Unknown(text.to_owned()))
+        Err(SelectionError::Unknown {
+            given: text.to_owned(),
+            guess: Guess(guess::selection(text)),
+        })
     }
+}
+
+/// What one form of selection makes of a text: nothing where it is of another form.
+type Read = Option<Result<Selection, SelectionError>>;
+
+fn keyword(text: &str) -> Read {
+    match text {
+        "demo" => Some(Ok(Selection::Demo)),
+        "full" => Some(Ok(Selection::Full)),
+        _ => None,
+    }
+}
+
+fn counted(text: &str) -> Read {
+    let (make, count): (fn(u32) -> Selection, _) = match text.split_once('-')? {
+        ("top", count) => (Selection::Top, count),
+        ("random", count) => (Selection::Random, count),
+        _ => return None,
+    };
+    let digits = !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit());
+    Some(match count.parse() {
+        Ok(0) => Err(SelectionError::Zero(text.to_owned())),
+        Ok(count) if digits => Ok(make(count)),
+        _ => Err(SelectionError::Count {
+            given: text.to_owned(),
+            count: count.to_owned(),
+        }),
+    })
+}
+
+fn dependents(text: &str) -> Read {
+    let rest = text.strip_prefix("dependents:")?;
+    let (name, reach) = match rest.strip_suffix(":all") {
+        Some(name) => (name, Reach::All),
+        None => (rest, Reach::Direct),
+    };
+    if name.is_empty() {
+        return Some(Err(SelectionError::Empty(text.to_owned())));
+    }
+    let of = name.parse().map_err(|e: KrateError| EntryError::from(e));
+    Some(match of {
+        Ok(of) => Ok(Selection::Dependents { of, reach }),
+        Err(error) => Err(error.into()),
+    })
+}
+
+fn list(text: &str) -> Read {
+    let names = text.strip_prefix("list:")?;
+    let entries: Result<Vec<ListEntry>, EntryError> = names
+        .split(',')
+        .map(str::trim)
+        .filter(|n| !n.is_empty())
+        .map(str::parse)
+        .collect();
+    Some(match entries {
+        Ok(entries) if entries.is_empty() => Err(SelectionError::Empty(text.to_owned())),
+        Ok(entries) => Ok(Selection::List(entries)),
+        Err(error) => Err(error.into()),
+    })
+}
+
+fn local(text: &str) -> Read {
+    let dir = text.strip_prefix("local:")?;
+    Some(if dir.is_empty() {
+        Err(SelectionError::Empty(text.to_owned()))
+    } else {
+        Ok(Selection::Local(dir.to_owned()))
+    })
+}
+
+fn address(text: &str) -> Read {
+    let of_web = ["http://", "https://"].iter().any(|p| text.starts_with(p));
+    of_web.then(|| Ok(Selection::Url(text.to_owned())))
+}
+
+fn results(text: &str) -> Read {
+    let without_verdict = |path: String| SelectionError::NoVerdict {
+        given: text.to_owned(),
+        path,
+    };
+    if text.ends_with(".json") {
+        return Some(Err(without_verdict(text.to_owned())));
+    }
+    let (path, names) = text.rsplit_once(".json:")?;
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for name in names.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+        match Verdict::ALL.into_iter().find(|v| v.name() == name) {
+            Some(verdict) if verdicts.contains(&verdict) => {}
+            Some(verdict) => verdicts.push(verdict),
+            None => {
+                let known = Verdict::ALL.map(Verdict::name);
+                return Some(Err(SelectionError::Verdict {
+                    given: text.to_owned(),
+                    verdict: name.to_owned(),
+                    guess: Guess(guess::nearest(name, &known).map(str::to_owned)),
+                }));
+            }
+        }
+    }
+    let path = format!("{path}.json");
+    Some(if verdicts.is_empty() {
+        Err(without_verdict(path))
+    } else {
+        Ok(Selection::Results { path, verdicts })
+    })
+}
+
+fn file(text: &str) -> Read {
+    let is_path = text.contains('/') || text.ends_with(".txt");
+    is_path.then(|| Ok(Selection::File(text.to_owned())))
 }
 
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Demo => f.write_str("demo"),
-            Self::List(crates) => {
-                let names: Vec<String> = crates.iter().map(ToString::to_string).collect();
+            Self::Full => f.write_str("full"),
+            Self::Top(count) => write!(f, "top-{count}"),
+            Self::Random(count) => write!(f, "random-{count}"),
+            Self::Dependents { of, reach } => {
+                let all = match reach {
+                    Reach::Direct => "",
+                    Reach::All => ":all",
+                };
+                write!(f, "dependents:{of}{all}")
+            }
+            Self::List(entries) => {
+                let names: Vec<String> = entries.iter().map(ToString::to_string).collect();
                 write!(f, "list:{}", names.join(","))
             }
-            Self::File(path) => f.write_str(path),
+            Self::File(text) | Self::Url(text) => f.write_str(text),
             Self::Local(dir) => write!(f, "local:{dir}"),
+            Self::Results { path, verdicts } => {
+                let names: Vec<&str> = verdicts.iter().map(|v| v.name()).collect();
+                write!(f, "{path}:{}", names.join(","))
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selections_are_read_and_written_back() {
-        for text in [
-            "demo",
-            "list:itoa,semver@1.0.0",
-            "./crates.txt",
-            "crates.txt",
-            "local:../x",
-        ] {
-            let selection: Selection = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-            assert_eq!(selection.to_string(), text);
-        }
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let table = [
-            ("dmeo", "`dmeo` is no selection"),
-            ("", "is no selection"),
-            ("list:", "is empty"),
-            ("list: ,", "is empty"),
-            ("local:", "is empty"),
-            ("list:a,b c", "`b c` is no crate name"),
-            ("list:a@1", "`a@1` is no version"),
-            ("top-100", "not supported"),
-            ("full", "not supported"),
-        ];
-        for (text, part) in table {
-            let e = text.parse::<Selection>().expect_err(text).to_string();
-            assert!(e.contains(part), "{text}: {e}");
-        }
-    }
-
-    #[test]
-    fn lists_have_comments_and_say_the_wrong_line() {
-        let list = parse_list("# mine\nitoa\n\n ryu@1.0.0, fnv # two\n").expect("valid");
-        assert_eq!(list.len(), 3);
-        let e = parse_list("itoa\n9x\n").expect_err("wrong").to_string();
-        assert!(e.starts_with("line 2: `9x`"), "{e}");
-    }
-
-    #[test]
-    fn the_demo_is_a_dozen_exact_releases() {
-        for text in DEMO {
-            let r: CrateRef = text.parse().expect("valid");
-            assert!(r.version.is_some(), "{text}");
-        }
-    }
-}
+#[path = "selection_tests.rs"]
+mod tests;

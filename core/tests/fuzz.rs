@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use ejecta_core::denylist::{Denylist, DenylistError};
-use ejecta_core::krate::{Crate, CrateName, CrateRef, Source};
+use ejecta_core::krate::{Crate, CrateName, Source};
 use ejecta_core::limits::{LimitHit, Usage};
 use ejecta_core::messages::StepReader;
 use ejecta_core::outcome::{
@@ -497,7 +497,7 @@ proptest! {
     fn fuzz_lists(text in selection()) {
         match parse_list(&text) {
             Ok(crates) => {
-                let names: Vec<String> = crates.iter().map(CrateRef::to_string).collect();
+                let names: Vec<String> = crates.iter().map(ToString::to_string).collect();
                 prop_assert_eq!(parse_list(&names.join("\n")).expect("just written"), crates);
             }
             Err(SelectionError::Line { line, .. }) => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ejecta_core::krate::{Crate, CrateName, CrateRef, Source};
-use ejecta_core::selection::{self, Selection};
+use ejecta_core::selection::{self, ListEntry, Selection};
 use ejecta_registry::{Registry, RegistryError};
 use futures_util::future::join_all;
 
@@ -23,12 +23,22 @@ pub async fn find(text: &str, registry: &Registry) -> Result<Vec<Crate>, Failure
                 .collect::<Result<Vec<CrateRef>, Failure>>()?;
             find_releases(&demo, registry).await?
         }
-        Selection::List(names) => find_releases(names, registry).await?,
+        Selection::List(entries) => find_entries(entries, registry).await?,
         Selection::File(path) => {
-            let names = read_file(path)?;
-            find_releases(&names, registry).await?
+            let entries = read_file(path)?;
+            find_entries(&entries, registry).await?
         }
         Selection::Local(dir) => find_local(Path::new(dir))?,
+        Selection::Full
+        | Selection::Top(_)
+        | Selection::Random(_)
+        | Selection::Dependents { .. }
+        | Selection::Url(_)
+        | Selection::Results { .. } => {
+            return Err(Failure::input(format!(
+                "the selection `{text}` is not supported by this version of ejecta"
+            )));
+        }
     };
     if crates.is_empty() {
         return Err(Failure::input(format!("the selection `{text}` is empty")));
@@ -36,10 +46,25 @@ pub async fn find(text: &str, registry: &Registry) -> Result<Vec<Crate>, Failure
     Ok(crates)
 }
 
-fn read_file(path: &str) -> Result<Vec<CrateRef>, Failure> {
+fn read_file(path: &str) -> Result<Vec<ListEntry>, Failure> {
     let text = fs_err::read_to_string(path)
         .map_err(|e| Failure::to(format!("read the list of crates: {e}")))?;
     selection::parse_list(&text).map_err(|e| Failure::input(format!("`{path}`, {e}")))
+}
+
+async fn find_entries(entries: &[ListEntry], registry: &Registry) -> Result<Vec<Crate>, Failure> {
+    let mut names = Vec::new();
+    for entry in entries {
+        match entry {
+            ListEntry::Release(name) => names.push(name.clone()),
+            ListEntry::Git(repository) => {
+                return Err(Failure::input(format!(
+                    "`{repository}` is a git repository, which this version of ejecta cannot build"
+                )));
+            }
+        }
+    }
+    find_releases(&names, registry).await
 }
 
 /// Asks for all at once, and names all that are not there, not only the first.
