@@ -161,6 +161,9 @@ pub enum EntryError {
     /// `local/NAME` and `path/DIR` of crater's lists.
     #[error("`{0}` is a directory of another machine: give `local:DIRECTORY` as the selection")]
     Elsewhere(String),
+    /// `local:` alone.
+    #[error("`local:` names no directory")]
+    NoDirectory,
     /// The beginning of a page.
     #[error("`{0}` is the beginning of an HTML page, no list of crates")]
     Html(String),

@@ -14,7 +14,7 @@ fn selections_are_read_and_written_back() {
         "dependents:serde:all",
         "dependents:serde@1.0.200:all",
         "list:itoa,semver@1.0.0",
-        "list:rust-lang/log,https://h.example/a/b.git@v1,itoa",
+        "list:https://h.example/a/b.git@v1,itoa,local:/x y",
         "./crates.txt",
         "crates.txt",
         "https://h.example/list.txt",
@@ -63,6 +63,7 @@ fn mistakes_are_named() {
         ("list:a,b c", "`b c` is no crate name"),
         ("list:a@1", "`a@1` is no version"),
         ("list:a/b/", "`a/b/` is no git repository"),
+        ("list:a,local:", "`local:` names no directory"),
         ("list:local/mine", "directory of another machine"),
         ("top-0", "`top-0` is empty: at least 1"),
         ("random-00", "is empty: at least 1"),
@@ -99,8 +100,11 @@ fn mistakes_are_named() {
 
 #[test]
 fn lists_have_comments_and_say_the_wrong_line() {
-    let list = parse_list("\u{feff}# mine\r\nitoa\n\n ryu@1.0.0, fnv # two\norg/repo\n");
-    assert_eq!(list.expect("valid").len(), 4);
+    let list =
+        parse_list("\u{feff}# mine\r\nitoa\n\n ryu@1.0.0, fnv # two\norg/repo\n local:/a, b#c \n");
+    let list = list.expect("valid");
+    assert_eq!(list.len(), 5);
+    assert_eq!(list[4], ListEntry::Local("/a, b#c".to_owned()));
     let e = parse_list("itoa\n9x\n").expect_err("wrong").to_string();
     assert!(e.starts_with("line 2: `9x`"), "{e}");
     let e = parse_list("\n<!DOCTYPE html>\n")
@@ -139,13 +143,19 @@ fn entries_of_crater_s_retry_lists_are_read() {
 
 #[test]
 fn repeats_are_kept_once_and_told() {
-    let list = parse_list("a-b\nA_b\nc@1.0.0\nc\nx/y\nc@1.0.0+z\nx/y\nc@1.0.0").expect("valid");
+    let list = parse_list(
+        "a-b\nA_b\nc@1.0.0\nc\nhttps://h.example/x\nc@1.0.0+z\nhttps://h.example/x\nc@1.0.0",
+    )
+    .expect("valid");
     let (kept, repeated) = without_repeats(list);
     let said = |entries: Vec<ListEntry>| -> Vec<String> {
         entries.iter().map(ToString::to_string).collect()
     };
-    assert_eq!(said(kept), ["a-b", "c@1.0.0", "c", "x/y", "c@1.0.0+z"]);
-    assert_eq!(said(repeated), ["A_b", "x/y", "c@1.0.0"]);
+    assert_eq!(
+        said(kept),
+        ["a-b", "c@1.0.0", "c", "https://h.example/x", "c@1.0.0+z"]
+    );
+    assert_eq!(said(repeated), ["A_b", "https://h.example/x", "c@1.0.0"]);
 }
 
 #[test]

@@ -54,8 +54,10 @@ fn read_file(path: &str) -> Result<Vec<ListEntry>, Failure> {
 
 async fn find_entries(entries: &[ListEntry], registry: &Registry) -> Result<Vec<Crate>, Failure> {
     let mut names = Vec::new();
+    let mut crates = Vec::new();
     for entry in entries {
         match entry {
+            ListEntry::Local(dir) => crates.extend(find_local(Path::new(dir))?),
             ListEntry::Release(name) => names.push(name.clone()),
             ListEntry::Git(repository) => {
                 return Err(Failure::input(format!(
@@ -64,7 +66,8 @@ async fn find_entries(entries: &[ListEntry], registry: &Registry) -> Result<Vec<
             }
         }
     }
-    find_releases(&names, registry).await
+    crates.extend(find_releases(&names, registry).await?);
+    Ok(crates)
 }
 
 /// Asks for all at once, and names all that are not there, not only the first.

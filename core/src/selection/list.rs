@@ -13,6 +13,9 @@ use super::{EntryError, SelectionError};
 use crate::git::GitRef;
 use crate::krate::CrateRef;
 
+/// What an entry that is a directory begins with.
+const LOCAL: &str = "local:";
+
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ListEntry {
@@ -20,6 +23,8 @@ pub enum ListEntry {
     Release(CrateRef),
     /// `ORG/REPO` or an address, perhaps with `@REV`: a git repository.
     Git(GitRef),
+    /// `local:DIRECTORY`: a crate, or a folder of crates.
+    Local(String),
 }
 
 impl FromStr for ListEntry {
@@ -37,9 +42,17 @@ impl FromStr for ListEntry {
             ["git", url] if url.contains('%') => Ok(Self::Git(decoded(url).parse()?)),
             ["git", url, rev] => Ok(Self::Git(format!("{}@{rev}", decoded(url)).parse()?)),
             ["local" | "path", _] => Err(EntryError::Elsewhere(text.to_owned())),
-            _ if text.contains(['/', ':']) => Ok(Self::Git(text.parse()?)),
+            _ if text.starts_with(LOCAL) => local(text),
+            _ if GitRef::is_meant(text) => Ok(Self::Git(text.parse()?)),
             _ => Ok(Self::Release(text.parse()?)),
         }
+    }
+}
+
+fn local(text: &str) -> Result<ListEntry, EntryError> {
+    match text.strip_prefix(LOCAL) {
+        Some(dir) if !dir.is_empty() => Ok(ListEntry::Local(dir.to_owned())),
+        _ => Err(EntryError::NoDirectory),
     }
 }
 
@@ -52,11 +65,14 @@ impl fmt::Display for ListEntry {
         match self {
             Self::Release(release) => release.fmt(f),
             Self::Git(repository) => repository.fmt(f),
+            Self::Local(dir) => write!(f, "{LOCAL}{dir}"),
         }
     }
 }
 
-/// Reads a list: one entry a line (or several, separated by commas); `#` starts a comment.
+/// Reads a list: one entry a line, or several, separated by commas. `#` starts a comment, at the
+/// start of a line or after white space. A line that begins with `local:` is one directory, whatever
+/// it holds.
 ///
 /// # Errors
 /// [`SelectionError::Line`] names the first line that is wrong.
@@ -64,16 +80,29 @@ pub fn parse_list(text: &str) -> Result<Vec<ListEntry>, SelectionError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut entries = Vec::new();
     for (n, line) in text.lines().enumerate() {
-        let code = line.split('#').next().unwrap_or("");
-        for entry in code.split(',').map(str::trim).filter(|n| !n.is_empty()) {
-            let parsed = entry.parse().map_err(|source| SelectionError::Line {
-                line: n + 1,
-                source,
-            })?;
-            entries.push(parsed);
+        let wrong = |source| SelectionError::Line {
+            line: n + 1,
+            source,
+        };
+        if line.trim().starts_with(LOCAL) {
+            entries.push(local(line.trim()).map_err(wrong)?);
+            continue;
+        }
+        let code = without_comment(line).split(',').map(str::trim);
+        for entry in code.filter(|n| !n.is_empty()) {
+            entries.push(entry.parse().map_err(wrong)?);
         }
     }
     Ok(entries)
+}
+
+fn without_comment(line: &str) -> &str {
+    let starts = |(at, _): &(usize, &str)| {
+        let before = line[..*at].chars().next_back();
+        before.is_none_or(char::is_whitespace)
+    };
+    let comment = line.match_indices('#').find(starts);
+    comment.map_or(line, |(at, _)| &line[..at])
 }
 
 /// The entries, each once, in their order; then those that were there before.
@@ -84,7 +113,7 @@ pub fn without_repeats(entries: Vec<ListEntry>) -> (Vec<ListEntry>, Vec<ListEntr
     entries.into_iter().partition(|entry| {
         seen.insert(match entry {
             ListEntry::Release(r) => format!("{}@{:?}", r.name.canonical(), r.version),
-            ListEntry::Git(g) => g.to_string(),
+            ListEntry::Git(_) | ListEntry::Local(_) => entry.to_string(),
         })
     })
 }
