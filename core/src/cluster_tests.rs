@@ -43,6 +43,7 @@ fn error(own: bool, name: &str, kind: UnitKind, code: &str, message: &str) -> Di
         place: None,
         rendered: String::new(),
         ice: false,
+        test: None,
     }
 }
 

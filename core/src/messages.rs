@@ -148,6 +148,7 @@ impl StepReader {
             place: None,
             rendered,
             ice: false,
+            test: None,
         });
     }
 
@@ -201,6 +202,7 @@ impl StepReader {
             place: crash.place,
             rendered: clip(&crash.text),
             ice: true,
+            test: None,
         });
     }
 
@@ -255,6 +257,7 @@ impl StepReader {
             place,
             rendered: clip(rendered),
             ice,
+            test: None,
         };
         self.keep(diagnostic);
     }

@@ -180,6 +180,10 @@ pub struct Diagnostic {
     pub rendered: String,
     /// Whether the compiler itself crashed.
     pub ice: bool,
+    /// The test that failed, where it is one and not a compilation; `code` is `None` then, and
+    /// `rendered` what the test had printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
 }
 
 /// One unit of the crate under test in one step.
@@ -342,6 +346,8 @@ pub enum Need {
     Display,
     /// A device, or a right that only an administrator has.
     Device,
+    /// To write into its own source, which is read-only.
+    WritableSource,
     /// Room on a disk: it said so itself, and the sandbox did not stop it.
     NoSpace,
     /// Memory: it said so itself, and the sandbox did not stop it.
@@ -350,7 +356,7 @@ pub enum Need {
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NetworkAccess,
         Self::Docker,
         Self::PortInUse,
@@ -358,6 +364,7 @@ impl Need {
         Self::Terminal,
         Self::Display,
         Self::Device,
+        Self::WritableSource,
         Self::NoSpace,
         Self::Oom,
     ];
@@ -372,6 +379,7 @@ impl Need {
             Self::Terminal => "terminal",
             Self::Display => "display",
             Self::Device => "device",
+            Self::WritableSource => "writable-source",
             Self::NoSpace => "no-space",
             Self::Oom => "oom",
         }

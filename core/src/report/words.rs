@@ -138,6 +138,7 @@ fn need_text(need: Need) -> &'static str {
         Need::Terminal => "wants a terminal",
         Need::Display => "wants a display",
         Need::Device => "wants a device or an administrator's rights",
+        Need::WritableSource => "wants to write into its own source",
         Need::NoSpace => "says that there is no room on the disk",
         Need::Oom => "says that there is no memory left",
     }
