@@ -101,6 +101,10 @@ impl Toolchains {
 pub async fn locate(spec: &ToolchainSpec) -> Result<Place, ToolchainError> {
     match &spec.source {
         ToolchainSource::Path(dir) => check_dir(Path::new(dir)),
+        ToolchainSource::Commit { .. } => Err(ToolchainError::Directory {
+            dir: PathBuf::from(spec.source.to_string()),
+            why: "builds of commits are not downloaded yet".to_owned(),
+        }),
         ToolchainSource::Rustup(name) => {
             if let Ok(rustc) = rustup(name, &["which", "--toolchain", name, "rustc"]).await? {
                 return check_dir(&toolchain_of(&rustc));

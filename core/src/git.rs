@@ -265,6 +265,17 @@ impl GitRef {
     pub fn is_meant(text: &str) -> bool {
         text.contains(['/', ':'])
     }
+
+    /// Checks a branch, tag or commit that stands by itself.
+    ///
+    /// # Errors
+    /// What is wrong with it, as it fits after a colon.
+    pub fn check_branch(rev: &str) -> Result<(), &'static str> {
+        match wrong_rev(rev) {
+            Some(why) => Err(why),
+            None => Ok(()),
+        }
+    }
 }
 
 impl FromStr for GitRef {
@@ -332,8 +343,19 @@ fn split_rev(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// By the rules of `git check-ref-format`, as far as they matter to what is said to git.
 fn check_rev(text: &str, rev: &str) -> Result<(), GitRefError> {
+    match wrong_rev(rev) {
+        None => Ok(()),
+        Some(why) => Err(GitRefError::Rev {
+            text: text.to_owned(),
+            rev: rev.to_owned(),
+            why,
+        }),
+    }
+}
+
+/// By the rules of `git check-ref-format`, as far as they matter to what is said to git.
+fn wrong_rev(rev: &str) -> Option<&'static str> {
     let forbidden = |b: u8| b <= b' ' || b == 0x7f || b"~^:?*[\\".contains(&b);
     let why = if rev.is_empty() {
         "it is empty"
@@ -350,13 +372,9 @@ fn check_rev(text: &str, rev: &str) -> Result<(), GitRefError> {
     {
         "a part of it is empty, starts or ends with `.`, or ends with `.lock`"
     } else {
-        return Ok(());
+        return None;
     };
-    Err(GitRefError::Rev {
-        text: text.to_owned(),
-        rev: rev.to_owned(),
-        why,
-    })
+    Some(why)
 }
 
 impl fmt::Display for GitRef {

@@ -27,3 +27,4 @@ pub mod report;
 pub mod selection;
 pub mod shell;
 pub mod toolchain;
+mod toolchain_parse;

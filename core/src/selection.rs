@@ -24,7 +24,7 @@ use crate::git::GitRefError;
 use crate::krate::{CrateRef, KrateError};
 
 mod draw;
-mod guess;
+pub(crate) mod guess;
 mod list;
 
 pub use draw::draw;

@@ -1,19 +1,26 @@
-//! The grammar of toolchains: a source, then modifiers.
+//! Toolchains as an experiment names them: a source, then modifiers; and what a toolchain says of
+//! itself.
 //!
 //! ```text
 //! spec      = source *( "+" key "=" value )
 //! source    = rustup name | "path:" directory | "master#" commit | "try#" commit
-//! key       = "rustflags" | "rustdocflags" | "cargoflags" | "target" | "patch"
+//! key       = "target" | "rustflags" | "rustdocflags" | "cargoflags" | "patch"
+//! patch     = crate "=" url [ "=" branch ] | crate "=path:" directory
 //! ```
 //!
-//! A modifier starts where `+` is followed by lower-case letters and `=`, so that a value may hold
-//! a `+` of its own (`+rustflags=-Ctarget-feature=+avx2`). Finding a toolchain on a machine is the
-//! agent's work; this module knows text only.
+//! A modifier starts where `+` is followed by letters, `-` or `_`, and `=`, so that a value may hold
+//! a `+` of its own (`+rustflags=-Ctarget-feature=+avx2`). Reading is in `toolchain_parse.rs`.
+//! Finding a toolchain on a machine, and putting a patch into a build, is the agent's work; this
+//! module knows text only.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::git::{Commit, GitUrl};
+use crate::krate::CrateName;
+
+pub use crate::toolchain_parse::ToolchainError;
 
 /// Where a toolchain comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,6 +29,36 @@ pub enum ToolchainSource {
     Rustup(String),
     /// A directory that holds `bin/rustc` and `bin/cargo`.
     Path(String),
+    /// What the compiler's continuous integration built of a commit.
+    Commit {
+        /// What kind of build it was.
+        kind: CommitKind,
+        /// The commit that was built: a merge.
+        sha: Commit,
+    },
+}
+
+/// What a commit of the compiler was built for. Both kinds are kept in one place; the word is for
+/// people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommitKind {
+    /// Merged into the main branch.
+    Master,
+    /// A try build of a pull request.
+    Try,
+}
+
+impl CommitKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Master, Self::Try];
+
+    /// What stands before `#`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Try => "try",
+        }
+    }
 }
 
 /// A toolchain with its modifiers.
@@ -30,195 +67,117 @@ pub enum ToolchainSource {
 pub struct ToolchainSpec {
     /// Where it comes from.
     pub source: ToolchainSource,
+    /// What is built for, where that is said: a target's name, such as `i686-unknown-linux-gnu`.
+    pub target: Option<String>,
     /// Flags for rustc, split at white space as cargo splits `RUSTFLAGS`.
     pub rustflags: Vec<String>,
+    /// Flags for rustdoc, split likewise.
+    pub rustdocflags: Vec<String>,
+    /// Arguments for every cargo command that builds, split likewise.
+    pub cargoflags: Vec<String>,
+    /// Crates that are built from somewhere else, at most one for each name, as they were given.
+    pub patches: Vec<Patch>,
 }
 
-/// Why text is no toolchain. Each names the part that is wrong, and what to write instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ToolchainError {
-    /// Nothing before the first modifier.
-    #[error("toolchain `{0}` has no name; write for example `stable` or `path:/opt/rust`")]
-    Empty(String),
-    /// A name with characters that rustup does not allow.
-    #[error(
-        "`{name}` in toolchain `{spec}` is no toolchain name: letters, digits, `.`, `_` and `-` are allowed, or `path:DIRECTORY`"
-    )]
-    Name {
-        /// The whole text.
-        spec: String,
-        /// The part that is wrong.
-        name: String,
-    },
-    /// `path:` and nothing after it.
-    #[error("`path:` in toolchain `{0}` is followed by no directory")]
-    EmptyPath(String),
-    /// Forty hexadecimal digits by themselves.
-    #[error(
-        "`{name}` in toolchain `{spec}` is a commit; write `master#{name}` for a merged one or `try#{name}` for a try build"
-    )]
-    BareCommit {
-        /// The whole text.
-        spec: String,
-        /// The commit.
-        name: String,
-    },
-    /// A key that no modifier has.
-    #[error("`+{key}=` in toolchain `{spec}` is no modifier; there is `+rustflags=`")]
-    UnknownModifier {
-        /// The whole text.
-        spec: String,
-        /// The key.
-        key: String,
-    },
-    /// A modifier or source that is in the grammar and that this version cannot do.
-    #[error("`{part}` in toolchain `{spec}` is not supported by this version of ejecta")]
-    Unsupported {
-        /// The whole text.
-        spec: String,
-        /// The part.
-        part: String,
-    },
-    /// A modifier without a value.
-    #[error("`+{key}=` in toolchain `{spec}` has no value")]
-    EmptyValue {
-        /// The whole text.
-        spec: String,
-        /// The key.
-        key: String,
-    },
-    /// The same modifier twice.
-    #[error(
-        "`+{key}=` is twice in toolchain `{spec}`; write all its flags in one, separated by spaces"
-    )]
-    Twice {
-        /// The whole text.
-        spec: String,
-        /// The key.
-        key: String,
-    },
+/// A crate that every build with a toolchain takes from somewhere else, as `[patch]` of a manifest
+/// says it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Patch {
+    /// The crate.
+    pub name: CrateName,
+    /// Where it is taken from.
+    pub source: PatchSource,
 }
 
-const NOT_YET: [&str; 4] = ["target", "rustdocflags", "cargoflags", "patch"];
+/// Where a patched crate is taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PatchSource {
+    /// A git repository.
+    Git {
+        /// Its address.
+        url: GitUrl,
+        /// A branch of it; `None`: what the repository itself points to.
+        branch: Option<String>,
+    },
+    /// A directory, of a crate or of a workspace that has it.
+    Path(String),
+}
 
 impl ToolchainSpec {
-    /// Whether the flags deny or forbid a lint.
+    /// A toolchain without modifiers.
+    pub fn plain(source: ToolchainSource) -> Self {
+        Self {
+            source,
+            target: None,
+            rustflags: Vec::new(),
+            rustdocflags: Vec::new(),
+            cargoflags: Vec::new(),
+            patches: Vec::new(),
+        }
+    }
+
+    /// Whether the flags deny or forbid a lint: those for rustc and rustdoc, and what follows `--`
+    /// in those for cargo, which clippy reads.
     pub fn raises_lints(&self) -> bool {
-        self.rustflags.iter().any(|flag| {
+        let behind = self.cargoflags.iter().skip_while(|flag| *flag != "--");
+        let flags = self.rustflags.iter().chain(&self.rustdocflags);
+        flags.chain(behind).any(|flag| {
             ["-D", "-F", "--deny", "--forbid"]
                 .iter()
                 .any(|raise| flag.starts_with(raise))
         })
     }
 
-    fn parse_source(spec: &str, text: &str) -> Result<ToolchainSource, ToolchainError> {
-        if text.is_empty() {
-            return Err(ToolchainError::Empty(spec.to_owned()));
-        }
-        if let Some(dir) = text.strip_prefix("path:") {
-            return if dir.is_empty() {
-                Err(ToolchainError::EmptyPath(spec.to_owned()))
-            } else {
-                Ok(ToolchainSource::Path(dir.to_owned()))
-            };
-        }
-        if text.starts_with("master#") || text.starts_with("try#") {
-            return Err(ToolchainError::Unsupported {
-                spec: spec.to_owned(),
-                part: text.to_owned(),
-            });
-        }
-        if text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(ToolchainError::BareCommit {
-                spec: spec.to_owned(),
-                name: text.to_owned(),
-            });
-        }
-        let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if fits {
-            Ok(ToolchainSource::Rustup(text.to_owned()))
-        } else {
-            Err(ToolchainError::Name {
-                spec: spec.to_owned(),
-                name: text.to_owned(),
-            })
-        }
+    /// The target, where it is another than the machine's own: what is built for it cannot be run.
+    /// `host` is [`ToolchainInfo::host`].
+    pub fn foreign_target(&self, host: Option<&str>) -> Option<&str> {
+        self.target.as_deref().filter(|target| host != Some(target))
     }
 }
 
-/// Where modifiers start: byte positions of `+` followed by lower-case letters and `=`.
-fn modifier_starts(text: &str) -> Vec<usize> {
-    text.match_indices('+')
-        .map(|(at, _)| at)
-        .filter(|at| {
-            let rest = &text[at + 1..];
-            let key = rest
-                .find(|c: char| !c.is_ascii_lowercase())
-                .unwrap_or(rest.len());
-            key > 0 && rest[key..].starts_with('=')
-        })
-        .collect()
-}
-
-impl FromStr for ToolchainSpec {
-    type Err = ToolchainError;
-
-    fn from_str(spec: &str) -> Result<Self, ToolchainError> {
-        let starts = modifier_starts(spec);
-        let source_end = starts.first().copied().unwrap_or(spec.len());
-        let mut toolchain = Self {
-            source: Self::parse_source(spec, &spec[..source_end])?,
-            rustflags: Vec::new(),
-        };
-        for (n, start) in starts.iter().enumerate() {
-            let end = starts.get(n + 1).copied().unwrap_or(spec.len());
-            let (key, value) = spec[start + 1..end]
-                .split_once('=')
-                .expect("modifier_starts only gives places with a `=`");
-            let owned = |s: &str| s.to_owned();
-            if NOT_YET.contains(&key) {
-                return Err(ToolchainError::Unsupported {
-                    spec: owned(spec),
-                    part: format!("+{key}="),
-                });
-            }
-            if key != "rustflags" {
-                return Err(ToolchainError::UnknownModifier {
-                    spec: owned(spec),
-                    key: owned(key),
-                });
-            }
-            if value.trim().is_empty() {
-                return Err(ToolchainError::EmptyValue {
-                    spec: owned(spec),
-                    key: owned(key),
-                });
-            }
-            if !toolchain.rustflags.is_empty() {
-                return Err(ToolchainError::Twice {
-                    spec: owned(spec),
-                    key: owned(key),
-                });
-            }
-            toolchain.rustflags = value.split_whitespace().map(owned).collect();
+impl fmt::Display for ToolchainSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rustup(name) => f.write_str(name),
+            Self::Path(dir) => write!(f, "path:{dir}"),
+            Self::Commit { kind, sha } => write!(f, "{}#{sha}", kind.name()),
         }
-        Ok(toolchain)
     }
 }
 
 impl fmt::Display for ToolchainSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            ToolchainSource::Rustup(name) => f.write_str(name)?,
-            ToolchainSource::Path(dir) => write!(f, "path:{dir}")?,
+        write!(f, "{}", self.source)?;
+        if let Some(target) = &self.target {
+            write!(f, "+target={target}")?;
         }
-        if !self.rustflags.is_empty() {
-            write!(f, "+rustflags={}", self.rustflags.join(" "))?;
+        for (key, flags) in [
+            ("rustflags", &self.rustflags),
+            ("rustdocflags", &self.rustdocflags),
+            ("cargoflags", &self.cargoflags),
+        ] {
+            if !flags.is_empty() {
+                write!(f, "+{key}={}", flags.join(" "))?;
+            }
+        }
+        for patch in &self.patches {
+            write!(f, "+patch={patch}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=", self.name)?;
+        match &self.source {
+            PatchSource::Git { url, branch: None } => write!(f, "{url}"),
+            PatchSource::Git {
+                url,
+                branch: Some(branch),
+            } => write!(f, "{url}={branch}"),
+            PatchSource::Path(dir) => write!(f, "path:{dir}"),
+        }
     }
 }
 
@@ -257,6 +216,12 @@ impl ToolchainInfo {
         release(&self.rustc)
     }
 
+    /// The target that the compiler itself runs on, such as `x86_64-unknown-linux-gnu`.
+    pub fn host(&self) -> Option<&str> {
+        let line = self.rustc.lines().find_map(|l| l.strip_prefix("host: "))?;
+        Some(line.trim())
+    }
+
     /// The first line of `rustc -Vv`.
     pub fn summary(&self) -> &str {
         self.rustc.lines().next().unwrap_or("unknown")
@@ -290,82 +255,5 @@ fn release(verbose: &str) -> Option<semver::Version> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn good_specs_are_read_and_written_back() {
-        for text in [
-            "stable",
-            "beta",
-            "nightly-2026-05-19",
-            "1.95.0",
-            "my_toolchain",
-            "path:/opt/rust 1.63",
-            "path:../a+b",
-            "stable+rustflags=--cfg planted",
-            "path:/x+rustflags=-Ctarget-feature=+avx2,+bmi -Dwarnings",
-        ] {
-            let spec: ToolchainSpec = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-            assert_eq!(spec.to_string(), text);
-        }
-    }
-
-    #[test]
-    fn rustflags_are_split_at_white_space() {
-        let spec: ToolchainSpec = "stable+rustflags= -A  warnings ".parse().expect("valid");
-        assert_eq!(spec.rustflags, ["-A", "warnings"]);
-    }
-
-    #[test]
-    fn errors_name_the_part_that_is_wrong() {
-        let hex = "0123456789abcdef0123456789abcdef01234567";
-        let table = [
-            ("", "has no name"),
-            ("+rustflags=-A", "has no name"),
-            ("path:", "no directory"),
-            ("sta ble", "`sta ble` in toolchain"),
-            ("-x", "`-x` in toolchain"),
-            (hex, "`master#0123456789abcdef0123456789abcdef01234567`"),
-            ("stable+rustflgs=-A", "`+rustflgs=`"),
-            ("stable+rustflags=", "has no value"),
-            ("stable+rustflags=-A+rustflags=-B", "is twice"),
-            ("stable+target=wasm32-wasip1", "`+target=`"),
-            ("master#abc", "`master#abc`"),
-        ];
-        for (text, part) in table {
-            let e = text.parse::<ToolchainSpec>().expect_err(text).to_string();
-            assert!(e.contains(part), "{text}: {e}");
-        }
-    }
-
-    #[test]
-    fn lockfile_versions_follow_cargos_releases() {
-        let info = |v: &str| ToolchainInfo {
-            rustc: String::new(),
-            cargo: format!("cargo {v}\nrelease: {v}\n"),
-        };
-        for (cargo, newest) in [
-            ("1.37.0", 1),
-            ("1.46.0", 2),
-            ("1.63.0", 3),
-            ("1.78.0-nightly", 4),
-            ("1.95.0", 4),
-        ] {
-            assert_eq!(info(cargo).max_lockfile_version(), newest, "{cargo}");
-        }
-        assert!(!info("1.63.0").has_keep_going());
-        assert!(info("1.97.0-nightly").has_keep_going());
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics_and_display_round_trips(text in "[a-z0-9:#+=. -]{0,40}") {
-            if let Ok(spec) = text.parse::<ToolchainSpec>() {
-                let again = spec.to_string().parse::<ToolchainSpec>();
-                prop_assert_eq!(again, Ok(spec));
-            }
-        }
-    }
-}
+#[path = "toolchain_tests.rs"]
+mod tests;

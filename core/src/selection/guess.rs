@@ -5,7 +5,7 @@ use strsim::osa_distance;
 use crate::krate::CrateRef;
 
 /// The word that is nearest to `text`, if one is near enough for a slip of the fingers.
-pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     let text = text.to_ascii_lowercase();
     let bound = 1 + text.chars().count() / 4;
     let rated = words.iter().map(|word| (osa_distance(&text, word), *word));
