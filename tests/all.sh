@@ -53,6 +53,7 @@ start_docker() {
 }
 
 need_package cc gcc
+need_package git git
 if [ "$docker" = 1 ]; then
   need_package dockerd docker.io
   start_docker

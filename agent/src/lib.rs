@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod error;
+pub mod fetch;
 mod guest;
 mod health;
 pub mod job;

@@ -32,7 +32,9 @@ use self::wire::{Instead, Order, OrderMount};
 use super::process::ProcessIdentity;
 use super::{Command, Instance, Mount, Sandbox, SandboxError, SandboxSpec, give};
 
+pub(crate) use self::init::FORWARD_PORT;
 pub use self::init::init_main;
+pub(crate) use self::wire::FORWARD;
 
 /// The argument that makes `ejecta` a helper process.
 pub const INIT_ARGUMENT: &str = "__sandbox-init";

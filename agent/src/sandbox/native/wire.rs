@@ -13,6 +13,9 @@ pub(super) const OUTER: &str = "outer";
 /// The first argument of the first process in the namespaces.
 pub(super) const FIRST: &str = "first";
 
+/// The first argument of a helper that runs a program with a way out, inside a sandbox.
+pub(crate) const FORWARD: &str = "forward";
+
 /// Everything that a step's sandbox is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,8 +6,11 @@
 //! step. Both have one thread until the step runs, no runtime and no configuration but the order
 //! that comes through standard input. Where one fails there is no step: nothing runs half
 //! isolated.
+//!
+//! Inside a sandbox the executable has one more use: [`forward`].
 
 mod first;
+mod forward;
 mod kernel;
 mod loopback;
 mod mounts;
@@ -21,14 +24,18 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use super::wire::{Blame, FIRST, Order, Report};
+use super::wire::{Blame, FIRST, FORWARD, Order, Report};
+
+pub(crate) use forward::PORT as FORWARD_PORT;
 
 /// The main function of a helper process; call it before anything else, with the arguments after
 /// the one that asked for it. Returns the exit status.
 pub fn init_main(arguments: impl IntoIterator<Item = String>) -> i32 {
     // Whatever else was open in the agent or in what started it stays outside.
     close_fds::set_fds_cloexec(3, &[]);
-    let ended = match arguments.into_iter().next() {
+    let mut arguments = arguments.into_iter();
+    let ended = match arguments.next() {
+        Some(stage) if stage == FORWARD => return forward::main(arguments),
         Some(stage) if stage == FIRST => first::main(),
         _ => outer::main(),
     };
