@@ -46,6 +46,17 @@ impl RegistryConfig {
         let address = address.strip_prefix("sparse+").unwrap_or(address);
         format!("{}/", address.trim_end_matches('/'))
     }
+
+    /// Where the pages of the registry are, without a slash at the end: only the public registry's
+    /// are known, whose index has the same host with `index.` before it.
+    pub fn web_address(&self) -> Option<String> {
+        if self.index_url.is_some() {
+            return None;
+        }
+        let index = self.index_address();
+        let index = index.trim_end_matches('/');
+        Some(index.replacen("://index.", "://", 1))
+    }
 }
 
 /// How often and how patiently a request is repeated.

@@ -11,6 +11,7 @@ use ejecta_server::store::{JobState, Store, all_results};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
+use super::setup::Setup;
 use crate::error::Failure;
 
 /// The names of the facts that a run keeps beside its experiment.
@@ -72,6 +73,7 @@ pub async fn results(store: &dyn Store, experiment: &Experiment) -> Result<Resul
                 .collect(),
         })
         .collect();
+    let setup = fact::<Setup>(&facts, facts::SETUP);
     Ok(model::model(&Input {
         experiment: experiment.clone(),
         started: fact::<Timestamp>(&facts, facts::STARTED),
@@ -79,6 +81,9 @@ pub async fn results(store: &dyn Store, experiment: &Experiment) -> Result<Resul
         baseline: fact::<ToolchainInfo>(&facts, facts::BASELINE),
         candidate: fact::<ToolchainInfo>(&facts, facts::CANDIDATE),
         sandbox: fact::<String>(&facts, facts::SANDBOX),
+        registry: setup.as_ref().map(Setup::registry),
+        image: setup.as_ref().and_then(Setup::image).map(str::to_owned),
+        runtime: setup.as_ref().and_then(Setup::runtime).map(str::to_owned),
         traffic: facts.get(facts::TRAFFIC).cloned(),
         entries,
     }))

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use ejecta_core::report::model::RegistryInfo;
+use ejecta_registry::RegistryConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::RunArgs;
@@ -27,6 +29,29 @@ impl Setup {
             image: args.image.clone(),
             runtime: args.runtime.clone(),
         }
+    }
+
+    /// The registry, as a report tells it.
+    pub fn registry(&self) -> RegistryInfo {
+        let config = RegistryConfig {
+            index_url: self.registry.clone(),
+            ..RegistryConfig::default()
+        };
+        RegistryInfo {
+            index: config.index_address(),
+            public: self.registry.is_none(),
+            web: config.web_address(),
+        }
+    }
+
+    /// The userland inside Docker, where it is an image.
+    pub fn image(&self) -> Option<&str> {
+        self.image.as_deref()
+    }
+
+    /// The OCI runtime, where it is not the daemon's own choice.
+    pub fn runtime(&self) -> Option<&str> {
+        self.runtime.as_deref()
     }
 
     /// Puts them in place of those of a command line that goes on with the run. Only the store may

@@ -28,6 +28,9 @@ pub fn harmless(found: &[Found]) -> Result<(), String> {
         baseline: None,
         candidate: None,
         sandbox: Some("hostile".to_owned()),
+        registry: None,
+        image: None,
+        runtime: None,
         traffic: None,
         entries,
     });

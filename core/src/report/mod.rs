@@ -5,6 +5,7 @@
 //! done elsewhere.
 
 mod build;
+pub mod crater;
 pub mod html;
 pub mod markdown;
 pub mod model;
@@ -35,6 +36,12 @@ pub struct Input {
     pub candidate: Option<ToolchainInfo>,
     /// The sandbox that was used, for people: `docker (host userland)`.
     pub sandbox: Option<String>,
+    /// The registry.
+    pub registry: Option<model::RegistryInfo>,
+    /// The userland inside Docker, where it is an image.
+    pub image: Option<String>,
+    /// The OCI runtime, where it is not the daemon's own choice.
+    pub runtime: Option<String>,
     /// Counts of requests to the registry, as the registry client keeps them.
     pub traffic: Option<serde_json::Value>,
     /// Every crate of the plan, in its order.

@@ -92,8 +92,20 @@ pub struct ExperimentInfo {
     pub confirmations: u32,
     /// Bounds of every step.
     pub limits: Limits,
+    /// The registry of the crates.
+    #[serde(default)]
+    pub registry: Option<RegistryInfo>,
     /// The sandbox, for people.
     pub sandbox: Option<String>,
+    /// The userland inside Docker, where it is an image.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// The OCI runtime of the containers, where it is not the daemon's own choice.
+    #[serde(default)]
+    pub runtime: Option<String>,
+    /// When the experiment was created.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
     /// When the experiment first started to run.
     pub started: Option<Timestamp>,
     /// When its last job ended.
@@ -101,6 +113,19 @@ pub struct ExperimentInfo {
     /// Whether every crate that is to be run has a result in every tier: no job is unfinished, and
     /// none was given up for an error of ours.
     pub complete: bool,
+}
+
+/// A registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryInfo {
+    /// The address of its index.
+    pub index: String,
+    /// Whether that is the public registry, which needs no `--registry`.
+    pub public: bool,
+    /// Where its pages are, as far as that is known: crates have theirs at
+    /// `<web>/crates/<name>/<version>`.
+    pub web: Option<String>,
 }
 
 /// One of the two toolchains.

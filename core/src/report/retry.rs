@@ -2,8 +2,8 @@
 //!
 //! Two ways lead from one experiment to the next. [`crates`] takes them out of `results.json`, with
 //! version, checksum and source, so that no registry has to be asked what they are. A list in a
-//! file ([`render`], [`parse`]) is for people, who may take lines out of it, and for other tools:
-//! one crate a line, `#` starts a comment.
+//! file ([`render`]) is for people, who may take lines out of it, and for other tools; it is read
+//! as every list is, by [`crate::selection::parse_list`].
 //!
 //! ```text
 //! serde@1.0.228                  a release
@@ -14,8 +14,7 @@
 use indexmap::IndexSet;
 
 use crate::compare::Verdict;
-use crate::git::{GitRef, GitRefError};
-use crate::krate::{Crate, CrateRef, KrateError, Source};
+use crate::krate::{Crate, Source};
 use crate::report::model::Results;
 
 /// The name of the list beside a report; the name is that of the reference runner.
@@ -30,8 +29,8 @@ pub const WORTH_A_RETRY: [Verdict; 4] = [
     Verdict::PrepareFail,
 ];
 
-/// Why text names no verdicts, or is no list.
-#[derive(Debug, thiserror::Error)]
+/// Why text names no verdicts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetryError {
     /// A word that is no verdict.
     #[error("`{given}` is no verdict; there are: {}", Verdict::ALL.map(Verdict::name).join(", "))]
@@ -42,42 +41,6 @@ pub enum RetryError {
     /// No word at all.
     #[error("no verdict is named; there are: {}", Verdict::ALL.map(Verdict::name).join(", "))]
     NoVerdict,
-    /// A line that names no release.
-    #[error("line {line}: {source}")]
-    Line {
-        /// The line of the file, from 1.
-        line: usize,
-        /// What is wrong in it.
-        source: KrateError,
-    },
-    /// A line that names no repository.
-    #[error("line {line}: {source}")]
-    Git {
-        /// The line of the file, from 1.
-        line: usize,
-        /// What is wrong in it.
-        source: GitRefError,
-    },
-    /// `local:` and nothing after it.
-    #[error("line {line}: `local:` is followed by no directory")]
-    NoDirectory {
-        /// The line of the file, from 1.
-        line: usize,
-    },
-}
-
-/// One crate of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listed {
-    /// A release: the newest, or that of a version.
-    Release(CrateRef),
-    /// All packages of a git repository.
-    Repository(GitRef),
-    /// A local crate.
-    Local {
-        /// Its directory.
-        path: String,
-    },
 }
 
 /// Reads the names of verdicts, separated by commas: what follows `results.json:` in a selection.
@@ -141,59 +104,12 @@ fn line(krate: &Crate) -> String {
     }
 }
 
-/// Reads a list. `local:` takes the whole rest of its line; else a line may hold several crates,
-/// separated by commas, and a comment, which starts with `#` at the start of a line or after white
-/// space.
-///
-/// # Errors
-/// [`RetryError`] with the first line that is wrong.
-pub fn parse(text: &str) -> Result<Vec<Listed>, RetryError> {
-    let mut listed = Vec::new();
-    for (n, line) in text.lines().enumerate() {
-        let number = n + 1;
-        if let Some(path) = line.trim().strip_prefix("local:") {
-            if path.is_empty() {
-                return Err(RetryError::NoDirectory { line: number });
-            }
-            let path = path.to_owned();
-            listed.push(Listed::Local { path });
-            continue;
-        }
-        for word in without_comment(line)
-            .split(',')
-            .map(str::trim)
-            .filter(|w| !w.is_empty())
-        {
-            listed.push(if GitRef::is_meant(word) {
-                Listed::Repository(word.parse().map_err(|source| RetryError::Git {
-                    line: number,
-                    source,
-                })?)
-            } else {
-                Listed::Release(word.parse().map_err(|source| RetryError::Line {
-                    line: number,
-                    source,
-                })?)
-            });
-        }
-    }
-    Ok(listed)
-}
-
-fn without_comment(line: &str) -> &str {
-    let starts = |(at, _): &(usize, &str)| {
-        let before = line[..*at].chars().next_back();
-        before.is_none_or(char::is_whitespace)
-    };
-    let comment = line.match_indices('#').find(starts);
-    comment.map_or(line, |(at, _)| &line[..at])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::git::{Commit, GitUrl};
     use crate::krate::{Checksum, CrateName};
+    use crate::selection::{ListEntry, parse_list};
 
     fn krate(source: Source) -> Crate {
         Crate {
@@ -254,13 +170,11 @@ mod tests {
             format!("zstd-sys@2.0.9+zstd.1.5.5\n{repository}\nlocal:/home/me/a, b #1\n")
         );
         assert_eq!(
-            parse(&text).expect("just written"),
+            parse_list(&text).expect("just written"),
             [
-                Listed::Release("zstd-sys@2.0.9+zstd.1.5.5".parse().expect("valid")),
-                Listed::Repository(repository.parse().expect("valid")),
-                Listed::Local {
-                    path: "/home/me/a, b #1".to_owned()
-                },
+                ListEntry::Release("zstd-sys@2.0.9+zstd.1.5.5".parse().expect("valid")),
+                ListEntry::Git(repository.parse().expect("valid")),
+                ListEntry::Local("/home/me/a, b #1".to_owned()),
             ]
         );
     }
@@ -269,38 +183,6 @@ mod tests {
     fn what_fits_on_no_line_is_a_comment() {
         let text = render(&[krate(local("/a\nserde"))]);
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(parse(&text).expect("a comment").is_empty());
-    }
-
-    #[test]
-    fn lists_of_the_reference_runner_are_read() {
-        let text = "serde\nrust-lang/regex\n\n# mine\nitoa@1.0.1, ryu  # both\n";
-        let release = |text: &str| Listed::Release(text.parse().expect("valid"));
-        let repository = |text: &str| Listed::Repository(text.parse().expect("valid"));
-        assert_eq!(
-            parse(text).expect("valid"),
-            [
-                release("serde"),
-                repository("rust-lang/regex"),
-                release("itoa@1.0.1"),
-                release("ryu"),
-            ]
-        );
-    }
-
-    #[test]
-    fn wrong_lines_are_named() {
-        for (text, part) in [
-            ("serde\nno name\n", "line 2: `no name`"),
-            ("itoa@1\n", "line 1: `itoa@1`"),
-            (
-                "a\n\nlocal:\n",
-                "line 3: `local:` is followed by no directory",
-            ),
-            ("a\norg/\n", "line 2: `org/` is no git repository"),
-        ] {
-            let e = parse(text).expect_err(text).to_string();
-            assert!(e.starts_with(part), "{text}: {e}");
-        }
+        assert!(parse_list(&text).expect("a comment").is_empty());
     }
 }

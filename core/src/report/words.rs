@@ -3,7 +3,8 @@
 
 use super::model::{CrateResult, ErrorLine, ExperimentInfo, Results};
 use crate::compare::{Tally, UnitComparison, UnitVerdict, Verdict};
-use crate::experiment::CapLints;
+use crate::experiment::{CapLints, Compare};
+use crate::limits::Limits;
 use crate::outcome::{Need, Reason, UnitKind, UnitStatus};
 use crate::shell::quoted;
 
@@ -220,7 +221,7 @@ fn why_not_compared(krate: &CrateResult, units: &[UnitComparison]) -> String {
     }
 }
 
-/// The command that does the same again.
+/// The command that does the same again. What is left out is as it would be by itself.
 pub(crate) fn command(experiment: &ExperimentInfo) -> String {
     let e = experiment;
     let mut words = vec!["ejecta run".to_owned()];
@@ -234,6 +235,27 @@ pub(crate) fn command(experiment: &ExperimentInfo) -> String {
     option("baseline-runs", e.baseline_runs.name());
     if e.cap_lints != CapLints::default_for(e.mode, &e.baseline.spec, &e.candidate.spec) {
         option("cap-lints", e.cap_lints.name());
+    }
+    if e.compare != Compare::default() {
+        option("compare", e.compare.name());
+    }
+    if e.confirmations != 1 {
+        option("confirmations", &e.confirmations.to_string());
+    }
+    let usual = Limits::default();
+    if e.limits.memory_bytes != usual.memory_bytes {
+        option("memory", &(e.limits.memory_bytes >> 20).to_string());
+    }
+    if e.limits.wall_seconds != usual.wall_seconds {
+        option("timeout", &e.limits.wall_seconds.to_string());
+    }
+    if let Some(registry) = e.registry.as_ref().filter(|r| !r.public) {
+        option("registry", &registry.index);
+    }
+    for (name, value) in [("image", &e.image), ("runtime", &e.runtime)] {
+        if let Some(value) = value {
+            option(name, value);
+        }
     }
     option("seed", &e.seed.to_string());
     words.join(" ")
