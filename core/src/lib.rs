@@ -28,3 +28,4 @@ pub mod selection;
 pub mod shell;
 pub mod toolchain;
 mod toolchain_parse;
+pub mod workspace;

@@ -59,8 +59,9 @@ pub struct Prepared {
     pub finds_binaries: bool,
 }
 
-const DEV_KEYS: [&str; 2] = ["dev-dependencies", "dev_dependencies"];
-const DEPENDENCY_KEYS: [&str; 3] = ["dependencies", "build-dependencies", "build_dependencies"];
+pub(crate) const DEV_KEYS: [&str; 2] = ["dev-dependencies", "dev_dependencies"];
+pub(crate) const DEPENDENCY_KEYS: [&str; 3] =
+    ["dependencies", "build-dependencies", "build_dependencies"];
 const DEV_TARGETS: [(&str, &str); 3] = [
     ("test", "autotests"),
     ("bench", "autobenches"),
@@ -117,7 +118,7 @@ pub fn identity(text: &str) -> Result<(String, String), ManifestError> {
     declared(package)
 }
 
-fn parse(text: &str) -> Result<DocumentMut, ManifestError> {
+pub(crate) fn parse(text: &str) -> Result<DocumentMut, ManifestError> {
     text.parse()
         .map_err(|e: toml_edit::TomlError| ManifestError::Syntax(e.message().to_owned()))
 }
@@ -133,7 +134,7 @@ fn declared(package: &dyn TableLike) -> Result<(String, String), ManifestError> 
 }
 
 /// `[package]`, or `[project]` as it was called once.
-fn package_mut(doc: &mut DocumentMut) -> Option<&mut dyn TableLike> {
+pub(crate) fn package_mut(doc: &mut DocumentMut) -> Option<&mut dyn TableLike> {
     let key = if doc.contains_key("package") {
         "package"
     } else {
@@ -142,7 +143,7 @@ fn package_mut(doc: &mut DocumentMut) -> Option<&mut dyn TableLike> {
     doc.get_mut(key).and_then(Item::as_table_like_mut)
 }
 
-fn non_empty(table: &dyn TableLike, key: &str) -> bool {
+pub(crate) fn non_empty(table: &dyn TableLike, key: &str) -> bool {
     table
         .get(key)
         .and_then(Item::as_table_like)
@@ -150,7 +151,7 @@ fn non_empty(table: &dyn TableLike, key: &str) -> bool {
 }
 
 /// The top of the manifest and each `[target.…]`: the tables that hold dependency tables.
-fn each_table(doc: &DocumentMut) -> impl Iterator<Item = &dyn TableLike> {
+pub(crate) fn each_table(doc: &DocumentMut) -> impl Iterator<Item = &dyn TableLike> {
     let targets = doc
         .get("target")
         .and_then(Item::as_table_like)
@@ -160,7 +161,7 @@ fn each_table(doc: &DocumentMut) -> impl Iterator<Item = &dyn TableLike> {
     std::iter::once(doc.as_table() as &dyn TableLike).chain(targets)
 }
 
-fn for_each_table_mut(
+pub(crate) fn for_each_table_mut(
     doc: &mut DocumentMut,
     mut change: impl FnMut(&mut dyn TableLike) -> Result<(), ManifestError>,
 ) -> Result<(), ManifestError> {
@@ -177,7 +178,7 @@ fn for_each_table_mut(
 }
 
 /// Takes out dev-dependencies, tests, benches and examples.
-fn remove_developers_parts(doc: &mut DocumentMut) {
+pub(crate) fn remove_developers_parts(doc: &mut DocumentMut) {
     for_each_table_mut(doc, |table| {
         for key in DEV_KEYS {
             table.remove(key);
@@ -271,6 +272,11 @@ fn clean_dependency(name: &str, item: &mut Item) -> Result<ManifestDependency, M
             table.remove(key);
         }
     }
+    Ok(dependency_of(name, table))
+}
+
+/// What a dependency's table asks of a registry.
+pub(crate) fn dependency_of(name: &str, table: &dyn TableLike) -> ManifestDependency {
     let text = |key: &str| table.get(key).and_then(Item::as_str).map(str::to_owned);
     let default_features = ["default-features", "default_features"]
         .iter()
@@ -285,17 +291,17 @@ fn clean_dependency(name: &str, item: &mut Item) -> Result<ManifestDependency, M
                 .collect()
         })
         .unwrap_or_default();
-    Ok(ManifestDependency {
+    ManifestDependency {
         package: text("package").unwrap_or_else(|| name.to_owned()),
         requirement: text("version").unwrap_or_else(|| "*".to_owned()),
         features,
         default_features,
-    })
+    }
 }
 
 /// A feature may turn on a feature of a dev-dependency (`std = ["serde/std"]`); without the
 /// dependency cargo refuses the manifest, so those values go.
-fn remove_dangling_features(doc: &mut DocumentMut) {
+pub(crate) fn remove_dangling_features(doc: &mut DocumentMut) {
     let known: BTreeSet<String> = each_table(doc)
         .flat_map(|table| DEPENDENCY_KEYS.iter().filter_map(move |key| table.get(key)))
         .filter_map(Item::as_table_like)
