@@ -6,6 +6,7 @@
 //! never prints.
 
 pub mod api;
+pub mod bot;
 pub mod logs;
 pub mod store;
 

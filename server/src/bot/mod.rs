@@ -1,0 +1,3 @@
+//! The bot.
+
+pub mod command;
