@@ -9,7 +9,7 @@ use std::str::FromStr;
 use ejecta_core::experiment::{CapLints, ExperimentName};
 use ejecta_core::mode::{Mode, Scope, UnknownName};
 use ejecta_core::selection::Selection;
-use ejecta_core::toolchain::{ToolchainSource, ToolchainSpec};
+use ejecta_core::toolchain::{Patch, PatchSource, ToolchainSource, ToolchainSpec};
 
 use super::mistake::nearest;
 use super::{Kind, Trouble};
@@ -320,22 +320,33 @@ const CHANNELS: [&str; 3] = ["stable", "beta", "nightly"];
 
 fn toolchain(value: &str) -> Result<ToolchainSpec, Wrong> {
     let spec: ToolchainSpec = value.parse().map_err(Wrong::plain)?;
+    let on_disk = |patch: &Patch| match patch.source {
+        PatchSource::Path(_) => true,
+        PatchSource::Git { .. } => false,
+    };
+    if spec.patches.iter().any(on_disk) {
+        return Err(Wrong::plain(
+            "a directory of the server is no patch for a comment; write `+patch=NAME=URL=BRANCH`",
+        ));
+    }
     match &spec.source {
         ToolchainSource::Path(_) => Err(Wrong::plain(
             "a directory of the server is no toolchain for a comment; name a release, a channel, `master#COMMIT` or `try#COMMIT`",
         )),
-        ToolchainSource::Rustup(name) => {
-            let guess = nearest(name, CHANNELS).filter(|guess| guess != name);
-            let letters = name.bytes().all(|b| b.is_ascii_alphabetic());
-            match guess.filter(|_| letters) {
-                Some(guess) => Err(Wrong {
-                    why: format!("there is no channel `{name}`"),
-                    guess: Some(value.replacen(name, guess, 1)),
-                }),
-                None => Ok(spec),
-            }
-        }
+        ToolchainSource::Commit { .. } => Ok(spec),
+        ToolchainSource::Rustup(name) => match misspelled_channel(name) {
+            Some(guess) => Err(Wrong {
+                why: format!("there is no channel `{name}`"),
+                guess: Some(value.replacen(name, guess, 1)),
+            }),
+            None => Ok(spec),
+        },
     }
+}
+
+fn misspelled_channel(name: &str) -> Option<&'static str> {
+    let letters = name.bytes().all(|b| b.is_ascii_alphabetic());
+    nearest(name, CHANNELS).filter(|guess| letters && *guess != name)
 }
 
 fn selection(value: &str) -> Result<Selection, Wrong> {

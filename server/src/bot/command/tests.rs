@@ -172,6 +172,13 @@ fn mistakes_show_the_word_what_is_allowed_and_the_nearest_guess() {
             "",
         ),
         ("run start=path:/etc", "a directory of the server", None, ""),
+        (
+            "run start=stable+patch=a=path:/etc",
+            "a directory of the server",
+            None,
+            "",
+        ),
+        ("run end=try#abc", "no commit: it has 3 digits", None, ""),
         ("run start=stable+rustflgs=-A", "`+rustflgs=`", None, ""),
         ("run crates=fulll", "did you mean `full`?", None, ""),
         ("run crates=local:/etc", "the server's disk", None, ""),
