@@ -109,7 +109,7 @@ fn not_compared(out: &mut String, results: &Results) {
 
 /// A code span of any text: on one line, and fenced by more backticks than it has in a row. Not
 /// for cells of tables, where a `|` would end the cell.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let text = words::one_line(text);
     if text.is_empty() {
         return String::new();

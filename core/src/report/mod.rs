@@ -13,6 +13,8 @@ pub mod retry;
 pub mod text;
 mod words;
 
+pub use words::{coverage, duration, first_error, incomplete, link, meaning, one_line};
+
 use jiff::Timestamp;
 
 use crate::experiment::Experiment;

@@ -14,7 +14,7 @@ pub(crate) fn headline(results: &Results) -> String {
 }
 
 /// `97.5 % of 40 crates compared`.
-pub(crate) fn coverage(results: &Results) -> String {
+pub fn coverage(results: &Results) -> String {
     let all = results.crates.len();
     let crates = if all == 1 { "crate" } else { "crates" };
     format!("{} of {all} {crates} compared", percent(results.coverage))
@@ -28,7 +28,7 @@ fn percent(share: f64) -> String {
 }
 
 /// What is missing from an incomplete experiment.
-pub(crate) fn incomplete(results: &Results) -> Option<String> {
+pub fn incomplete(results: &Results) -> Option<String> {
     if results.experiment.complete {
         return None;
     }
@@ -62,7 +62,7 @@ pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
 }
 
 /// `0.4 s`, `3 min 20 s`, `2 h 5 min`.
-pub(crate) fn duration(ms: u64) -> String {
+pub fn duration(ms: u64) -> String {
     match ms {
         0..=59_949 => format!("{}.{} s", (ms + 50) / 1000, (ms + 50) % 1000 / 100),
         59_950..=3_599_499 => {
@@ -86,7 +86,7 @@ pub(crate) fn error_text(error: &ErrorLine) -> String {
 
 /// What there is to say of a crate that failed, in one line: the limit that stopped it, its error,
 /// or else its reason.
-pub(crate) fn first_error(krate: &CrateResult) -> String {
+pub fn first_error(krate: &CrateResult) -> String {
     let stopped = |side: &super::model::SideResult| side.limit;
     let limit = krate.candidate.as_ref().and_then(stopped);
     if let Some(limit) = limit.or_else(|| krate.baseline.as_ref().and_then(stopped)) {
@@ -151,7 +151,7 @@ pub(crate) fn tally(tally: Tally) -> String {
 }
 
 /// What a verdict means, after the count.
-pub(crate) fn meaning(verdict: Verdict) -> &'static str {
+pub fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Regressed => "fails with the candidate only, each time",
         Verdict::Error => "no result, because something of ours failed",
@@ -263,7 +263,7 @@ pub(crate) fn command(experiment: &ExperimentInfo) -> String {
 
 /// A relative path as the target of a link: every byte percent-encoded but `/` and those that
 /// never need it.
-pub(crate) fn link(path: &str) -> String {
+pub fn link(path: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -277,7 +277,7 @@ pub(crate) fn link(path: &str) -> String {
 }
 
 /// Text on one line, without anything that a terminal would obey.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     crate::log::clean(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 

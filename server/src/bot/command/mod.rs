@@ -69,8 +69,8 @@ pub enum Kind {
 impl Kind {
     /// All kinds, in the order of the help.
     pub const ALL: [Self; 10] = [
-        Self::Check,
         Self::Run,
+        Self::Check,
         Self::Edit,
         Self::Abort,
         Self::Retry,
@@ -130,10 +130,10 @@ impl Kind {
     }
 
     fn of_word(word: &str) -> Option<Self> {
-        let is = |known: &&str| known.eq_ignore_ascii_case(word);
+        let is = |known: &str| known.eq_ignore_ascii_case(word);
         Self::ALL
             .into_iter()
-            .find(|kind| kind.words().iter().any(|known| is(&known)))
+            .find(|kind| kind.words().iter().any(|known| is(known)))
     }
 
     fn with(self, args: Args) -> Command {

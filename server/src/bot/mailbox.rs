@@ -1,0 +1,151 @@
+//! What the bot has to remember over a crash: comments that came in, and what is to be said.
+//!
+//! Both are traits in words of the domain. Every verb is atomic, and what it has answered is
+//! durable. Neither has a clock: times are passed in.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::model::{DeliveryId, Incoming, Thread};
+
+/// The place in which the bot's memory is failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct MailboxError {
+    /// What was to be done: fits after "failed to".
+    pub what: &'static str,
+    /// What was wrong.
+    pub why: String,
+}
+
+/// What came of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// It waits to be handled.
+    New,
+    /// The delivery was known, or another one has brought the comment.
+    Repeated,
+}
+
+/// A comment that waits to be handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The comment.
+    pub incoming: Incoming,
+    /// How often handling it was begun, this time included.
+    pub attempts: u32,
+}
+
+/// Comments that came in, each handled once.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// Keeps a comment, unless its delivery or the comment itself was kept before, handled or
+    /// not: the delivery's id is not part of what GitHub signs, so the comment counts too.
+    async fn receive(
+        &self,
+        delivery: &DeliveryId,
+        incoming: &Incoming,
+        now: Timestamp,
+    ) -> Result<Received, MailboxError>;
+
+    /// The oldest comment that is not handled and not put off, if there is one; an attempt counts
+    /// from here.
+    async fn take(&self, now: Timestamp) -> Result<Option<Waiting>, MailboxError>;
+
+    /// The comment is handled.
+    async fn handled(&self, incoming: &Incoming) -> Result<(), MailboxError>;
+
+    /// The comment is to be handled at `until` at the earliest.
+    async fn put_off(&self, incoming: &Incoming, until: Timestamp) -> Result<(), MailboxError>;
+
+    /// When the next comment is due that was put off.
+    async fn next_due(&self) -> Result<Option<Timestamp>, MailboxError>;
+}
+
+/// What names one thing that is to be so on GitHub.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EffectKey(pub String);
+
+/// How something is to be on GitHub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// A comment says this; it is posted, or edited where it is there.
+    Comment {
+        /// Markdown.
+        body: String,
+    },
+    /// The thread has the one label, and none that a pattern matches.
+    Label {
+        /// The label.
+        set: String,
+        /// Labels that go; a `*` at the end stands for anything.
+        remove: Vec<String>,
+    },
+}
+
+/// Something that is to be so on GitHub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Its name: a later entry with the same one takes its place.
+    pub key: EffectKey,
+    /// Where.
+    pub thread: Thread,
+    /// What.
+    pub effect: Effect,
+}
+
+/// An entry that is to be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The entry.
+    pub entry: Entry,
+    /// Which state of the entry this is: it goes up when another takes its place.
+    pub version: u64,
+    /// How often carrying it out was begun before, in any version. Where this is not 0, and no
+    /// comment is known, one may have been posted all the same.
+    pub attempts: u32,
+    /// The comment that is there for it.
+    pub comment: Option<u64>,
+    /// When the first entry of this key was put.
+    pub since: Timestamp,
+}
+
+/// What is to be so on GitHub and perhaps is not yet.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Keeps entries. One that says the same as the last of its key changes nothing.
+    async fn put(&self, entries: &[Entry], now: Timestamp) -> Result<(), MailboxError>;
+
+    /// The entries to be carried out now: of each thread the first that is not carried out, unless
+    /// it was put off, so that what is said comes in order.
+    async fn due(&self, now: Timestamp) -> Result<Vec<Due>, MailboxError>;
+
+    /// Carrying it out begins; the attempt counts from here, whatever becomes of it.
+    async fn begin(&self, key: &EffectKey) -> Result<(), MailboxError>;
+
+    /// It is so. If a newer version has come meanwhile, that is due; `comment` is kept either way.
+    async fn done(
+        &self,
+        key: &EffectKey,
+        version: u64,
+        comment: Option<u64>,
+    ) -> Result<(), MailboxError>;
+
+    /// It is to be tried again at `until`; the same holds of a newer version.
+    async fn put_off(
+        &self,
+        key: &EffectKey,
+        until: Timestamp,
+        why: &str,
+    ) -> Result<(), MailboxError>;
+
+    /// It will never be so; the thread's next entry is due. A newer version is tried again.
+    async fn give_up(&self, key: &EffectKey, version: u64, why: &str) -> Result<(), MailboxError>;
+
+    /// When the next entry is due that was put off.
+    async fn next_due(&self) -> Result<Option<Timestamp>, MailboxError>;
+}
