@@ -75,4 +75,10 @@ if ! rustup which --toolchain stable rustc >/dev/null 2>&1; then
   rustup toolchain install stable --profile minimal
 fi
 
+if [ "$docker" = 1 ]; then
+  # A compiler of another age, to compare with.
+  EJECTA_TEST_OLD_TOOLCHAIN=$(tests/debian-rust.sh target/debian-rust)
+  export EJECTA_TEST_OLD_TOOLCHAIN
+fi
+
 cargo test --workspace --no-fail-fast "$@"
