@@ -58,8 +58,11 @@ pub struct RunArgs {
     pub baseline: ToolchainSpec,
     /// The toolchain under test
     ///
-    /// A name that rustup knows (installed on demand), or `path:DIRECTORY`; then, if wanted,
-    /// `+rustflags=FLAGS`.
+    /// A toolchain is a name that rustup knows (installed on demand), `path:DIRECTORY`, or a commit
+    /// of the compiler: `master#SHA` or `try#SHA`. Then, if wanted and in any order,
+    /// `+target=TARGET`, `+rustflags=FLAGS`, `+rustdocflags=FLAGS`, `+cargoflags=FLAGS`, and
+    /// `+patch=CRATE=URL=BRANCH` or `+patch=CRATE=path:DIRECTORY` as often as there are crates to
+    /// patch.
     #[arg(long, value_name = "TOOLCHAIN", default_value = "nightly")]
     pub candidate: ToolchainSpec,
     /// Which crates: `demo`, `list:NAME,NAME@VERSION`, `local:DIRECTORY`, or a file of names
@@ -117,6 +120,8 @@ pub struct RunArgs {
     pub denylist: Option<PathBuf>,
     #[command(flatten)]
     pub registry: RegistryArgs,
+    #[command(flatten)]
+    pub toolchains: ToolchainArgs,
     /// The order of the crates
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -155,7 +160,10 @@ Examples:
   ejecta run                                             twelve crates, stable against nightly
   ejecta run --candidate beta --crates list:serde,regex@1.11.1 --scope all
   ejecta run --candidate 'nightly+rustflags=-Zthreads=4' --crates crates.txt
-  ejecta run --baseline stable --candidate path:../rust/build/host/stage1 --crates local:.";
+  ejecta run --baseline stable --candidate path:../rust/build/host/stage1 --crates local:.
+  ejecta run --baseline master#SHA --candidate try#SHA --crates top-1000
+  ejecta run --baseline stable --candidate 'stable+patch=serde=path:../serde/serde' \\
+      --crates dependents:serde";
 
 /// Where crates come from, for every command that needs some.
 #[derive(Debug, Clone, Args)]
@@ -167,6 +175,18 @@ pub struct RegistryArgs {
     /// [default: the user's cache directory]
     #[arg(long, value_name = "DIR", env = "EJECTA_STORE")]
     pub store: Option<PathBuf>,
+}
+
+/// Where the compilers of commits come from, and how many are kept.
+#[derive(Debug, Clone, Args)]
+pub struct ToolchainArgs {
+    /// Where `master#` and `try#` toolchains are downloaded from [default: the Rust project's builds]
+    #[arg(long, value_name = "URL", env = "EJECTA_TOOLCHAIN_SERVER")]
+    pub toolchain_server: Option<String>,
+    /// How many GiB of downloaded toolchains are kept in the store; those that were not used for
+    /// longest go first, and none that is in use
+    #[arg(long, value_name = "GIB", default_value_t = 20)]
+    pub toolchain_cache: u64,
 }
 
 /// `--sandbox`.

@@ -2,9 +2,10 @@
 //!
 //! The same for both sides of a job, so that nothing but the toolchain differs.
 
-use ejecta_core::experiment::Config;
+use ejecta_core::experiment::{CapLints, Config};
 use ejecta_core::mode::{Scope, StepSpec};
 use ejecta_core::outcome::Side;
+use ejecta_core::toolchain::ToolchainSpec;
 
 use crate::sandbox::Command;
 use crate::toolchain::{Place, Toolchain};
@@ -139,6 +140,7 @@ pub fn step_command(
     if build.keep_going && step.keep_going {
         args.push("--keep-going");
     }
+    args.extend(toolchain_args(&toolchain.spec));
     let mut env = environment(side, &toolchain.place, HOME);
     env.extend(
         config
@@ -148,16 +150,37 @@ pub fn step_command(
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
     );
-    let mut flags = vec![format!("--cap-lints={}", config.cap_lints)];
-    flags.extend(toolchain.spec.rustflags.iter().cloned());
+    env.extend(toolchain_env(&toolchain.spec, config.cap_lints));
     let mut set = |key: &str, value: String| env.push((key.to_owned(), value));
-    // Separated as cargo separates them, so that a flag may hold spaces; older cargos read the
-    // other variable.
-    set("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    set("RUSTFLAGS", flags.join(" "));
     set("CARGO_TARGET_DIR", format!("{WORK}/target"));
     set("CARGO_BUILD_JOBS", build.cargo_jobs.to_string());
     cargo(side, &args, env)
+}
+
+/// What a toolchain adds to the end of a cargo command that builds.
+pub fn toolchain_args(spec: &ToolchainSpec) -> impl Iterator<Item = &str> {
+    let target = spec.target.as_deref();
+    let target = target.into_iter().flat_map(|target| ["--target", target]);
+    target.chain(spec.cargoflags.iter().map(String::as_str))
+}
+
+/// What a toolchain, and the experiment's cap on lints, add to the environment of cargo.
+pub fn toolchain_env(
+    spec: &ToolchainSpec,
+    cap_lints: CapLints,
+) -> impl Iterator<Item = (String, String)> {
+    let programs = [
+        ("RUSTFLAGS", &spec.rustflags),
+        ("RUSTDOCFLAGS", &spec.rustdocflags),
+    ];
+    programs.into_iter().flat_map(move |(variable, own)| {
+        let mut flags = vec![format!("--cap-lints={cap_lints}")];
+        flags.extend(own.iter().cloned());
+        // Separated as cargo separates them, so that a flag may hold spaces; older cargos read the
+        // other variable.
+        let encoded = (format!("CARGO_ENCODED_{variable}"), flags.join("\x1f"));
+        [encoded, (variable.to_owned(), flags.join(" "))]
+    })
 }
 
 /// How cargo is told to build, beside what the experiment says.
@@ -167,4 +190,33 @@ pub struct BuildOptions {
     pub keep_going: bool,
     /// Compilers at once.
     pub cargo_jobs: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_toolchains_flags_reach_cargo() {
+        let spec: ToolchainSpec =
+            "stable+target=a-b+rustflags=--cfg x+rustdocflags=-Wy+cargoflags=-F z -- -Dw"
+                .parse()
+                .expect("valid");
+        let args: Vec<&str> = toolchain_args(&spec).collect();
+        assert_eq!(args, ["--target", "a-b", "-F", "z", "--", "-Dw"]);
+        let env: Vec<(String, String)> = toolchain_env(&spec, CapLints::Warn).collect();
+        let env: Vec<String> = env
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        assert_eq!(
+            env,
+            [
+                "CARGO_ENCODED_RUSTFLAGS=--cap-lints=warn\x1f--cfg\x1fx",
+                "RUSTFLAGS=--cap-lints=warn --cfg x",
+                "CARGO_ENCODED_RUSTDOCFLAGS=--cap-lints=warn\x1f-Wy",
+                "RUSTDOCFLAGS=--cap-lints=warn -Wy",
+            ]
+        );
+    }
 }

@@ -12,9 +12,10 @@
 use std::sync::{Arc, Mutex};
 
 use ejecta_agent::job::{JobContext, Output, Progress, Task};
+use ejecta_agent::preflight;
 use ejecta_agent::sandbox::SandboxError;
 use ejecta_agent::sandbox::docker::{DockerOptions, DockerSandbox};
-use ejecta_agent::{preflight, toolchain};
+use ejecta_agent::toolchain::{self, Commits, CommitsConfig, Needs};
 use ejecta_core::compare::{self, Verdict};
 use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, Config, LockfilePolicy};
 use ejecta_core::krate::{Crate, Source};
@@ -51,9 +52,17 @@ impl Lab {
         let specs: [ToolchainSpec; 2] = [baseline, candidate].map(|s| s.parse().unwrap());
         let dir = tempfile::tempdir().unwrap();
         let [b, c] = &specs;
+        let commits = Commits::new(CommitsConfig::in_dir(dir.path().join("toolchains")));
+        let needs = Needs::default();
         let dirs = [
-            (b.clone(), toolchain::locate(b).await.unwrap()),
-            (c.clone(), toolchain::locate(c).await.unwrap()),
+            (
+                b.clone(),
+                toolchain::locate(b, &needs, &commits).await.unwrap(),
+            ),
+            (
+                c.clone(),
+                toolchain::locate(c, &needs, &commits).await.unwrap(),
+            ),
         ];
         let work = dir.path().join("work");
         let toolchains = preflight::check(&*sandbox, dirs, &work).await.unwrap();

@@ -128,6 +128,11 @@ impl ToolchainSpec {
         })
     }
 
+    /// Whether the flags for cargo go on behind a `--`: only clippy passes on what follows.
+    pub fn passes_arguments_on(&self) -> bool {
+        self.cargoflags.iter().any(|flag| flag == "--")
+    }
+
     /// The target, where it is another than the machine's own: what is built for it cannot be run.
     /// `host` is [`ToolchainInfo::host`].
     pub fn foreign_target(&self, host: Option<&str>) -> Option<&str> {

@@ -13,12 +13,16 @@ use crate::toolchain::{CommitKind, Patch, PatchSource, ToolchainSource, Toolchai
 const KEYS: [&str; 5] = ["target", "rustflags", "rustdocflags", "cargoflags", "patch"];
 
 /// Arguments that every build has already, or that would change what cargo says to us.
-const OURS: [&str; 8] = [
+const OURS: [&str; 12] = [
+    "--allow-no-vcs",
+    "--document-private-items",
     "--frozen",
     "--keep-going",
     "--locked",
     "--manifest-path",
     "--message-format",
+    "--no-deps",
+    "--no-fail-fast",
     "--offline",
     "--target-dir",
     "--all-targets",

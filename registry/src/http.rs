@@ -17,7 +17,7 @@ use crate::error::{ErrorClass, RegistryError};
 use crate::traffic::Counters;
 
 /// Who is asking: registries want to know whom to write to.
-fn user_agent() -> String {
+pub fn user_agent() -> String {
     let about = match env!("CARGO_PKG_REPOSITORY") {
         "" => "compares Rust toolchains over crates".to_owned(),
         repository => format!("+{repository}"),
@@ -216,7 +216,7 @@ impl Http {
         if attempt >= self.retry.attempts || error.class() == ErrorClass::Permanent {
             return Err(error);
         }
-        let wait = wait_after(&self.retry, attempt, failure.retry_after, random());
+        let wait = self.retry.wait(attempt, failure.retry_after);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(url, attempt, wait_ms, %error, "a request failed, trying again");
         tokio::time::sleep(wait).await;
@@ -261,6 +261,14 @@ fn successful(url: &str, response: Response) -> Result<Response, Failure> {
         },
         retry_after: seconds.map(Duration::from_secs),
     })
+}
+
+impl RetryPolicy {
+    /// How long to wait after the attempt number `done` (from 1), a part of it random;
+    /// `retry_after` is what the server asked for.
+    pub fn wait(&self, done: u32, retry_after: Option<Duration>) -> Duration {
+        wait_after(self, done, retry_after, random())
+    }
 }
 
 /// How long to wait after the attempt number `done` (from 1). `random` is any number.

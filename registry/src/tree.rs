@@ -47,8 +47,12 @@ impl Tree {
     }
 }
 
-/// The path of an entry below `top`, with `/` between its components; `None` for `top` itself.
-pub(crate) fn checked_path(
+/// The path of an archive's entry below the directory `top`, with `/` between its components;
+/// `None` for `top` itself.
+///
+/// # Errors
+/// [`Refusal`]: a name that leaves `top`, or that no file system should be asked to make.
+pub fn checked_path(
     name: &[u8],
     top: &str,
     is_dir: bool,

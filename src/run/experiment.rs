@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ejecta_core::denylist::Denylist;
 use ejecta_core::experiment::{CapLints, Config, Experiment, ExperimentName};
 use ejecta_core::limits::Limits;
+use ejecta_core::mode::Mode;
 use ejecta_core::plan::Plan;
 use ejecta_core::toolchain::ToolchainSource;
 use ejecta_registry::Registry;
@@ -222,6 +223,14 @@ pub fn denylist(file: Option<&Path>) -> Result<Denylist, Failure> {
 fn config(args: &RunArgs) -> Result<Config, Failure> {
     let mut toolchains = [args.baseline.clone(), args.candidate.clone()];
     for toolchain in &mut toolchains {
+        if toolchain.passes_arguments_on() && args.mode != Mode::Clippy {
+            let mode = args.mode;
+            return Err(Failure::input(format!(
+                "the toolchain `{toolchain}` has arguments behind `--`, which the mode {mode} \
+                 passes on to nothing"
+            ))
+            .hint("leave them out, or use `--mode clippy`"));
+        }
         // A resumed run may start somewhere else.
         if let ToolchainSource::Path(dir) = &mut toolchain.source {
             let absolute = std::path::absolute(&*dir)

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use ejecta_agent::preflight;
 use ejecta_agent::sandbox::Sandbox;
-use ejecta_agent::toolchain::{self, Toolchains};
+use ejecta_agent::toolchain::{self, Commits, CommitsConfig, Needs, Toolchains};
 use ejecta_core::experiment::Config;
 use ejecta_registry::{Registry, RegistryConfig, Store};
 use etcetera::BaseStrategy as _;
 
-use crate::cli::RegistryArgs;
+use crate::cli::{RegistryArgs, ToolchainArgs};
 use crate::error::Failure;
 
 /// The directory of the store: as asked, or the user's cache directory.
@@ -54,6 +54,17 @@ pub fn open_store(dir: &Path, registry: Registry) -> Result<Store, Failure> {
     Ok(Store::open(dir, registry)?)
 }
 
+/// The compilers of commits, kept beside the sources.
+pub fn commits(args: &ToolchainArgs, store: &Path) -> Commits {
+    let here = CommitsConfig::in_dir(store.join("toolchains"));
+    let server = args.toolchain_server.clone();
+    Commits::new(CommitsConfig {
+        server: server.unwrap_or(here.server),
+        max_bytes: args.toolchain_cache.saturating_mul(1 << 30),
+        ..here
+    })
+}
+
 /// Finds both toolchains and asks them, in the sandbox, what they are.
 ///
 /// # Errors
@@ -62,9 +73,11 @@ pub async fn toolchains(
     config: &Config,
     sandbox: &dyn Sandbox,
     work: &Path,
+    commits: &Commits,
 ) -> Result<Toolchains, Failure> {
-    let baseline = toolchain::locate(&config.baseline).await?;
-    let candidate = toolchain::locate(&config.candidate).await?;
+    let needs = Needs::of(config.mode);
+    let baseline = toolchain::locate(&config.baseline, &needs, commits).await?;
+    let candidate = toolchain::locate(&config.candidate, &needs, commits).await?;
     let found = [
         (config.baseline.clone(), baseline),
         (config.candidate.clone(), candidate),

@@ -99,7 +99,8 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     let sandbox = chosen.sandbox;
     let config = &begun.experiment.config;
-    let toolchains = machine::toolchains(config, &*sandbox, &work).await?;
+    let commits = machine::commits(&args.toolchains, &store_dir);
+    let toolchains = machine::toolchains(config, &*sandbox, &work, &commits).await?;
     let opened = begun.open().await?;
     let sources = machine::open_store(&store_dir, registry)?;
     remember_start(&opened, &toolchains, &chosen.description).await?;

@@ -17,6 +17,8 @@ pub struct Setup {
     store: Option<PathBuf>,
     image: Option<String>,
     runtime: Option<String>,
+    #[serde(default)]
+    toolchain_server: Option<String>,
 }
 
 impl Setup {
@@ -28,6 +30,7 @@ impl Setup {
             store: args.registry.store.as_ref().map(absolute),
             image: args.image.clone(),
             runtime: args.runtime.clone(),
+            toolchain_server: args.toolchains.toolchain_server.clone(),
         }
     }
 
@@ -54,11 +57,13 @@ impl Setup {
         self.runtime.as_deref()
     }
 
-    /// Puts them in place of those of a command line that goes on with the run. Only the store may
-    /// be another one: it holds the same wherever it is.
+    /// Puts them in place of those of a command line that goes on with the run. Only the store and
+    /// the toolchain server may be others: they hold the same wherever they are.
     pub fn restore(self, args: &mut RunArgs) {
         args.registry.url = self.registry;
         args.registry.store = args.registry.store.take().or(self.store);
+        let server = args.toolchains.toolchain_server.take();
+        args.toolchains.toolchain_server = server.or(self.toolchain_server);
         args.image = self.image;
         args.runtime = self.runtime;
     }

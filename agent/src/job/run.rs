@@ -45,7 +45,8 @@ impl Job<'_> {
             features: BTreeSet::new(),
         };
         let mode = self.context.config.mode.spec();
-        for step in mode.steps_in(self.task.tier, self.task.options.skip_tests) {
+        let skip_tests = self.task.options.skip_tests || !toolchains.can_run_tests();
+        for step in mode.steps_in(self.task.tier, skip_tests) {
             let mut sandboxed = match prepared.first.take() {
                 Some(first) => first,
                 None => self.sandbox(prepared, side.name()).await?,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ejecta_agent::job::{JobContext, Output, Task};
+use ejecta_agent::preflight;
 use ejecta_agent::sandbox::Sandbox;
-use ejecta_agent::{preflight, toolchain};
+use ejecta_agent::toolchain::{self, Commits, CommitsConfig, Needs};
 use ejecta_core::compare::{self, Verdict};
 use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, Config, LockfilePolicy};
 use ejecta_core::krate::{Crate, Source};
@@ -63,7 +64,10 @@ impl Lab {
         let spec: ToolchainSpec = "stable".parse().unwrap();
         let dir = tempfile::tempdir().unwrap();
         open_to_others(dir.path());
-        let place = toolchain::locate(&spec).await.unwrap();
+        let commits = Commits::new(CommitsConfig::in_dir(dir.path().join("toolchains")));
+        let place = toolchain::locate(&spec, &Needs::default(), &commits)
+            .await
+            .unwrap();
         let dirs = [(spec.clone(), place.clone()), (spec.clone(), place)];
         let work = dir.path().join("work");
         let toolchains = preflight::check(&*sandbox, dirs, &work).await.unwrap();

@@ -87,6 +87,7 @@ impl Lab {
             .env("XDG_CACHE_HOME", self.path("cache"))
             .env_remove("EJECTA_STORE")
             .env_remove("EJECTA_LOG")
+            .env_remove("EJECTA_TOOLCHAIN_SERVER")
             // `cargo test` has it from rustup, a user's shell has not.
             .env_remove("RUSTUP_TOOLCHAIN");
         command
