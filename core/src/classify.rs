@@ -6,7 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits::LimitHit;
-use crate::outcome::{Diagnostic, PackageRef, Reason, StepExit, UnitKey, UnitKind, UnitStatus};
+use crate::outcome::{
+    Diagnostic, Need, PackageRef, Reason, StepExit, UnitKey, UnitKind, UnitStatus,
+};
+use crate::patterns::{Heard, Speaker};
+use crate::test_step;
 
 /// The error of a compiler that does not allow `#![feature]`.
 const FEATURE_GATE: &str = "E0554";
@@ -24,8 +28,14 @@ pub struct Evidence<'a> {
     pub diagnostics: &'a [Diagnostic],
     /// Dependencies that failed themselves.
     pub failed_dependencies: &'a BTreeSet<PackageRef>,
-    /// Whether the crate's own build script ran and failed.
-    pub own_script_failed: bool,
+    /// What was heard from the crate's own build script, where that ran and failed.
+    pub own_script: Option<&'a Heard>,
+    /// The same of those of dependencies.
+    pub dependency_scripts: Vec<(&'a PackageRef, &'a Heard)>,
+    /// What the compiler and the linker said of the machine.
+    pub heard: &'a Heard,
+    /// Who asks for which newer Rust, where cargo refused for that.
+    pub rust_version: Option<(PackageRef, String)>,
 }
 
 /// The reason of a failed step; `None` for one that succeeded.
@@ -40,30 +50,85 @@ pub fn reason(evidence: &Evidence<'_>) -> Option<Reason> {
         let limit = LimitHit::Oom;
         return Some(Reason::Limit { limit });
     }
+    // A compiler that has no room or no memory may look as if it had crashed.
+    let exhausted = |need: &&Need| matches!(need, Need::NoSpace | Need::Oom);
+    if let Some(need) = evidence.heard.needs.iter().find(exhausted) {
+        return Some(Reason::Environment { need: *need });
+    }
     if let Some(crash) = evidence.diagnostics.iter().find(|d| d.ice) {
         let package = crash.package.clone();
         return Some(Reason::Ice { package });
     }
+    if let Some((package, required)) = &evidence.rust_version {
+        let (package, required) = (package.clone(), required.clone());
+        return Some(Reason::RustVersion { package, required });
+    }
+    Some(own_reason(evidence))
+}
+
+/// The reason where nothing is wrong with the machine or the compiler.
+fn own_reason(evidence: &Evidence<'_>) -> Reason {
     let has = |status| evidence.units.values().any(|s| *s == status);
+    let failed = || evidence.diagnostics.iter().filter(|d| d.own);
     if has(UnitStatus::Fail) {
-        let codes = evidence
-            .diagnostics
-            .iter()
-            .filter(|d| d.own)
-            .filter_map(|d| d.code.clone())
-            .collect();
-        return Some(Reason::CompilerError { codes });
+        let tests = |d: &&Diagnostic| is_of_test(d);
+        let compiled: Vec<&Diagnostic> = failed().filter(|d| !is_of_test(d)).collect();
+        if compiled.is_empty() && failed().any(|d| tests(&d)) {
+            return test_step::reason(failed());
+        }
+        let libraries = missing_at_link(&compiled);
+        if !libraries.is_empty() {
+            return Reason::MissingSystemLibrary { names: libraries };
+        }
+        let codes = compiled.iter().filter_map(|d| d.code.clone()).collect();
+        return Reason::CompilerError { codes };
     }
     if !evidence.failed_dependencies.is_empty() {
-        return Some(dependency_reason(evidence));
+        return dependency_reason(evidence);
     }
-    if evidence.own_script_failed {
-        return Some(Reason::BuildScript);
+    if let Some(heard) = evidence.own_script {
+        return script_reason(heard).unwrap_or(Reason::BuildScript);
     }
     if has(UnitStatus::NeedsNightly) {
-        return Some(Reason::NeedsNightly);
+        return Reason::NeedsNightly;
     }
-    Some(Reason::Unknown)
+    Reason::Unknown
+}
+
+/// Whether an error is that of a test or doctest that ran, and not of a compilation.
+fn is_of_test(d: &Diagnostic) -> bool {
+    d.test.is_some() || (d.code.is_none() && d.message.starts_with(test_step::PROGRAM_FAILED))
+}
+
+/// The libraries that the linker did not find, where that is all that went wrong.
+fn missing_at_link(errors: &[&Diagnostic]) -> BTreeSet<String> {
+    let of_one = |d: &&Diagnostic| {
+        if is_linking(&d.message) {
+            Heard::text(Speaker::Compiler, &d.rendered).libraries
+        } else {
+            BTreeSet::new()
+        }
+    };
+    let each: Vec<BTreeSet<String>> = errors.iter().map(of_one).collect();
+    if each.iter().any(BTreeSet::is_empty) {
+        return BTreeSet::new();
+    }
+    each.into_iter().flatten().collect()
+}
+
+/// Why a build script failed, where its words tell.
+fn script_reason(heard: &Heard) -> Option<Reason> {
+    if !heard.libraries.is_empty() {
+        let names = heard.libraries.clone();
+        return Some(Reason::MissingSystemLibrary { names });
+    }
+    let need = heard.needs.first().copied()?;
+    Some(Reason::Environment { need })
+}
+
+/// Whether a diagnostic is that a linker failed.
+pub fn is_linking(message: &str) -> bool {
+    message.starts_with("linking with `")
 }
 
 fn dependency_reason(evidence: &Evidence<'_>) -> Reason {
@@ -73,6 +138,9 @@ fn dependency_reason(evidence: &Evidence<'_>) -> Reason {
             .iter()
             .any(|d| d.package == *package && d.code.as_deref() == Some(FEATURE_GATE))
     };
+    if let Some(reason) = common_script_reason(evidence) {
+        return reason;
+    }
     if evidence.failed_dependencies.iter().all(gated) {
         Reason::NeedsNightly
     } else {
@@ -80,6 +148,19 @@ fn dependency_reason(evidence: &Evidence<'_>) -> Reason {
             packages: evidence.failed_dependencies.clone(),
         }
     }
+}
+
+/// What the build scripts of all failed dependencies want, where that is what failed.
+fn common_script_reason(evidence: &Evidence<'_>) -> Option<Reason> {
+    let mut all = Heard::default();
+    for package in evidence.failed_dependencies {
+        let mut of = evidence.dependency_scripts.iter();
+        let (_, heard) = of.find(|(of, _)| *of == package)?;
+        script_reason(heard)?;
+        all.needs.extend(heard.needs.iter().copied());
+        all.libraries.extend(heard.libraries.iter().cloned());
+    }
+    script_reason(&all)
 }
 
 /// Whether a failed unit of the crate itself uses `#![feature]` where that is not allowed.
@@ -97,12 +178,18 @@ pub fn is_summary(message: &str) -> bool {
     message.starts_with("aborting due to ")
         || message.starts_with("For more information about this error")
         || message.starts_with("Some errors have detailed explanations")
+        || message.ends_with(" warning emitted")
+        || message.ends_with(" warnings emitted")
 }
 
 /// Reads ``error: could not compile `itoa` (lib test) due to 2 previous errors``: the package, and
 /// the unit where cargo names it (since 1.67). A library and a build script have no name there.
+/// Of documentation it says ``error: could not document `itoa` ``.
 pub fn could_not_compile(line: &str) -> Option<(String, Option<UnitKey>)> {
-    let rest = line.strip_prefix("error: could not compile `")?;
+    let rest = line.strip_prefix("error: could not ")?;
+    let rest = rest
+        .strip_prefix("compile `")
+        .or(rest.strip_prefix("document `"))?;
     let (package, rest) = rest.split_once('`')?;
     let unit = rest
         .strip_prefix(" (")
@@ -150,6 +237,47 @@ pub fn failed_build_script(line: &str) -> Option<PackageRef> {
         .and_then(|v| v.strip_prefix('v'))
         .and_then(|v| semver::Version::parse(v).ok());
     Some(PackageRef { name, version })
+}
+
+/// Who asks for a newer Rust than the toolchain is, and for which, from cargo's error:
+/// ``error: package `x v1.0.0` cannot be built because it requires rustc 1.85 or newer, …``; since
+/// 1.76, ``error: rustc 1.75.0 is not supported by the following package:`` and then lines of
+/// `  x@1.0.0 requires rustc 1.85`; and that of a cargo older than the edition of a manifest.
+pub fn needs_newer_rust(lines: &[String]) -> Option<(PackageRef, String)> {
+    let first = lines.first()?;
+    if let Some(rest) = first.strip_prefix("error: package `") {
+        let (package, rest) = rest.split_once("` cannot be built because it requires rustc ")?;
+        let required = rest.split([' ', ',']).next()?;
+        let (name, version) = package.split_once(" v").unwrap_or((package, ""));
+        let version = version.split(' ').next().unwrap_or("");
+        return Some((package_ref(name, version), required.to_owned()));
+    }
+    if first.starts_with("error: rustc ") && first.contains(" is not supported by the following") {
+        return lines.iter().skip(1).find_map(|line| {
+            let (package, required) = line.trim().split_once(" requires rustc ")?;
+            let (name, version) = package.split_once('@')?;
+            Some((package_ref(name, version), required.trim().to_owned()))
+        });
+    }
+    let edition = |l: &String| l.contains("feature `edition2024` is required");
+    if first.starts_with("error: failed to ") && lines.iter().any(edition) {
+        // The manifest is in a directory that is named after the package.
+        let manifest = lines.iter().find_map(|l| l.split_once("/Cargo.toml`"))?.0;
+        let dir = manifest.rsplit('/').next()?;
+        let at = dir
+            .match_indices('-')
+            .find(|(at, _)| dir[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+        let (name, version) = at.map_or((dir, ""), |(at, _)| (&dir[..at], &dir[at + 1..]));
+        return Some((package_ref(name, version), "1.85".to_owned()));
+    }
+    None
+}
+
+fn package_ref(name: &str, version: &str) -> PackageRef {
+    PackageRef {
+        name: name.to_owned(),
+        version: semver::Version::parse(version).ok(),
+    }
 }
 
 /// The package that cargo did not find in the index while resolving, from its error: either
@@ -252,7 +380,10 @@ mod tests {
             units: &BTreeMap::new(),
             diagnostics: &[],
             failed_dependencies: &BTreeSet::new(),
-            own_script_failed: false,
+            own_script: None,
+            dependency_scripts: Vec::new(),
+            heard: &Heard::default(),
+            rust_version: None,
         })
     }
 

@@ -82,7 +82,8 @@ pub struct UnitComparison {
 enum Summary {
     NotRun,
     Absent,
-    NeedsNightly,
+    /// By design: `#![feature]` on a stable compiler, a `rust-version` above it.
+    Refused,
     Good,
     Bad,
     Mixed,
@@ -118,8 +119,12 @@ fn summarise(statuses: &[Option<UnitStatus>]) -> Summary {
     if statuses.is_empty() {
         return Summary::NotRun;
     }
-    if statuses.contains(&Some(UnitStatus::NeedsNightly)) {
-        return Summary::NeedsNightly;
+    let by_design = |s: &Option<UnitStatus>| match s {
+        Some(UnitStatus::NeedsNightly | UnitStatus::NeedsNewerRust) => true,
+        Some(UnitStatus::Pass | UnitStatus::Fail | UnitStatus::Blocked) | None => false,
+    };
+    if statuses.iter().any(by_design) {
+        return Summary::Refused;
     }
     if statuses.iter().all(Option::is_none) {
         return Summary::Absent;
@@ -136,9 +141,9 @@ fn summarise(statuses: &[Option<UnitStatus>]) -> Summary {
 }
 
 fn unit_verdict(baseline: Summary, candidate: Summary) -> UnitVerdict {
-    use Summary::{Absent, Bad, Cut, Good, Mixed, NeedsNightly, NotRun};
+    use Summary::{Absent, Bad, Cut, Good, Mixed, NotRun, Refused};
     match (baseline, candidate) {
-        (NeedsNightly | Absent, _) | (_, NeedsNightly | Absent | NotRun) => UnitVerdict::Skipped,
+        (Refused | Absent, _) | (_, Refused | Absent | NotRun) => UnitVerdict::Skipped,
         (Mixed, _) | (_, Mixed) => UnitVerdict::Flaky,
         (Good | NotRun, Good) => UnitVerdict::Pass,
         (Bad | Cut, Good) => UnitVerdict::Fixed,

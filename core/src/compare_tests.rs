@@ -10,7 +10,7 @@ use crate::outcome::{JOB_RECORD_SCHEMA, PackageRef, Side, StepExit, StepOutcome,
 const SUMMARIES: [Summary; 7] = [
     Summary::NotRun,
     Summary::Absent,
-    Summary::NeedsNightly,
+    Summary::Refused,
     Summary::Good,
     Summary::Bad,
     Summary::Mixed,
@@ -59,8 +59,8 @@ fn several_runs_of_a_side_are_one_summary() {
         (&[Some(Fail), Some(Blocked)], Summary::Bad),
         (&[Some(Pass), Some(Fail)], Summary::Mixed),
         (&[Some(Blocked), Some(Pass)], Summary::Mixed),
-        (&[Some(NeedsNightly)], Summary::NeedsNightly),
-        (&[Some(Fail), Some(NeedsNightly)], Summary::NeedsNightly),
+        (&[Some(NeedsNightly)], Summary::Refused),
+        (&[Some(Fail), Some(NeedsNightly)], Summary::Refused),
         // A run without `--keep-going` that never came to the unit says nothing of it.
         (&[Some(Fail), None], Summary::Bad),
     ];

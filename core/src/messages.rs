@@ -7,22 +7,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::diagnostic::{Diagnostic as RustcDiagnostic, DiagnosticLevel};
-use cargo_metadata::{Message, Target, TargetKind};
+use cargo_metadata::{Artifact, Message, Target, TargetKind};
 
 use crate::classify;
 use crate::ice::{self, Crash, CrashReader};
 use crate::limits::Usage;
 use crate::log::LogBuffer;
+use crate::mode::StepKind;
 use crate::outcome::{
-    Diagnostic, MAX_DIAGNOSTICS, PackageRef, StepExit, StepOutcome, UnitKey, UnitKind, UnitOutcome,
-    UnitStatus,
+    Diagnostic, MAX_DIAGNOSTICS, NO_CODE, PackageRef, StepExit, StepOutcome, UnitKey, UnitKind,
+    UnitOutcome, UnitStatus,
 };
 use crate::package_id::PackageId;
+use crate::patterns::{Heard, Speaker};
+use crate::script::{FailedScript, ScriptReader};
+use crate::test_step::TestStep;
 
 /// The longest rendered diagnostic that is kept, in characters.
 const MAX_RENDERED_CHARS: usize = 6_000;
 /// Lines of an error of cargo's own that are kept.
 const MAX_ERROR_LINES: usize = 20;
+
+/// Warnings of one step that are told apart.
+const MAX_WARNINGS: usize = 20_000;
 
 /// What cargo could not compile: the package, and the unit if it said so.
 type NotCompiled = (String, Option<UnitKey>);
@@ -31,7 +38,16 @@ type NotCompiled = (String, Option<UnitKey>);
 #[derive(Debug)]
 pub struct StepReader {
     root: PackageId,
+    kind: StepKind,
+    /// Set where tests are run.
+    tests: Option<TestStep>,
     log: LogBuffer,
+    /// What was built with the harness and is a test, and the doctests where there may be some.
+    runnable: BTreeSet<UnitKey>,
+    /// Code, place and message of the warnings about the crate itself.
+    warnings: BTreeSet<(String, Option<String>, String)>,
+    /// What the compiler and the linker said of the machine.
+    heard: Heard,
     built: BTreeSet<UnitKey>,
     diagnostics: Vec<Diagnostic>,
     left_out: u32,
@@ -41,8 +57,8 @@ pub struct StepReader {
     versions: BTreeMap<String, BTreeSet<semver::Version>>,
     /// Units that cargo said it could not compile.
     not_compiled: Vec<NotCompiled>,
-    /// Packages whose build script failed.
-    failed_scripts: Vec<PackageRef>,
+    /// Build scripts that failed.
+    scripts: ScriptReader,
     crashes: CrashReader,
     /// The crashes of the compiler, each with what cargo had named last. Which unit and version
     /// that is, is known only once both streams are read: they come in any order.
@@ -53,11 +69,33 @@ pub struct StepReader {
     own_error: Vec<String>,
 }
 
+/// What was read of a step.
+#[derive(Debug)]
+pub struct StepRead {
+    /// What came of it.
+    pub outcome: StepOutcome,
+    /// Its log.
+    pub log: String,
+    /// The units that a later step may run as tests.
+    pub runnable: BTreeSet<UnitKey>,
+}
+
 impl StepReader {
-    /// A reader for a command run on the package `root`.
+    /// A reader for a command that compiles the package `root`.
     pub fn new(root: PackageId) -> Self {
+        Self::of(root, StepKind::Compile, BTreeSet::new())
+    }
+
+    /// A reader for a command run on the package `root`; `plan` has the units that it runs, where
+    /// it runs tests.
+    pub fn of(root: PackageId, kind: StepKind, plan: BTreeSet<UnitKey>) -> Self {
         Self {
             root,
+            kind,
+            tests: kind.runs_tests().then(|| TestStep::new(plan)),
+            runnable: BTreeSet::new(),
+            warnings: BTreeSet::new(),
+            heard: Heard::default(),
             log: LogBuffer::default(),
             built: BTreeSet::new(),
             diagnostics: Vec::new(),
@@ -65,7 +103,7 @@ impl StepReader {
             erring: BTreeSet::new(),
             versions: BTreeMap::new(),
             not_compiled: Vec::new(),
-            failed_scripts: Vec::new(),
+            scripts: ScriptReader::default(),
             crashes: CrashReader::default(),
             crashed: Vec::new(),
             gave_up_compiling: false,
@@ -83,8 +121,7 @@ impl StepReader {
             Some(Message::CompilerArtifact(artifact)) => {
                 let package = self.package(&artifact.package_id.repr);
                 if package == self.root {
-                    self.built
-                        .insert(unit_key(&artifact.target, artifact.profile.test));
+                    self.artifact(&artifact);
                 }
             }
             Some(Message::CompilerMessage(message)) => {
@@ -95,14 +132,53 @@ impl StepReader {
                 self.package(&script.package_id.repr);
             }
             Some(_) => {}
-            None => self.log.line(line),
+            None => {
+                self.log.line(line);
+                if let Some(tests) = &mut self.tests {
+                    tests.stdout(&String::from_utf8_lossy(line));
+                }
+            }
         }
+    }
+
+    /// Takes cargo's word that a unit of the crate is there.
+    fn artifact(&mut self, artifact: &Artifact) {
+        let unit = unit_key(&artifact.target, artifact.profile.test);
+        if let Some(tests) = &mut self.tests {
+            if let Some(path) = artifact.executable.as_ref().filter(|_| tests.runs(&unit)) {
+                tests.executable(unit, path.as_str());
+            }
+            return;
+        }
+        let documented =
+            |path: &&cargo_metadata::camino::Utf8PathBuf| path.extension() == Some("html");
+        if self.kind == StepKind::Doc && artifact.filenames.iter().find(documented).is_none() {
+            return;
+        }
+        if artifact.target.test && artifact.profile.test && unit.kind != UnitKind::Bench {
+            self.runnable.insert(unit.clone());
+        }
+        if artifact.target.doctest && unit.kind == UnitKind::Lib && !unit.harness {
+            self.runnable.insert(UnitKey {
+                kind: UnitKind::DocTest,
+                name: unit.name.clone(),
+                harness: true,
+            });
+        }
+        self.built.insert(unit);
     }
 
     /// Takes one line of standard error, without its newline.
     pub fn stderr(&mut self, line: &[u8]) {
         self.log.line(line);
         let text = String::from_utf8_lossy(line);
+        if self.scripts.line(&text) {
+            return;
+        }
+        match &mut self.tests {
+            Some(tests) => tests.stderr(&text),
+            None => self.heard.line(Speaker::Compiler, &text),
+        }
         if let Some(failed) = classify::could_not_compile(&text) {
             self.not_compiled.push(failed);
             self.gave_up_compiling = true;
@@ -110,7 +186,7 @@ impl StepReader {
                 self.crashed(crash);
             }
         } else if let Some(package) = classify::failed_build_script(&text) {
-            self.failed_scripts.push(package);
+            self.scripts.failed(package);
             self.gave_up_compiling = false;
         } else if let Some(crash) = ice::signal(&text).filter(|_| self.gave_up_compiling) {
             self.crashed(crash);
@@ -119,7 +195,10 @@ impl StepReader {
             if begun && self.own_error.len() < MAX_ERROR_LINES {
                 self.own_error.push(text.clone().into_owned());
             }
-            self.crashes.line(&text);
+            // Tests may say anything; a crash of rustdoc's is the compiler's.
+            if self.kind != StepKind::Test {
+                self.crashes.line(&text);
+            }
         }
     }
 
@@ -229,13 +308,27 @@ impl StepReader {
         let rendered = message.rendered.as_deref().unwrap_or(&message.message);
         self.log.text(rendered);
         let ice = message.level == DiagnosticLevel::Ice;
-        if message.level != DiagnosticLevel::Error && !ice {
-            return;
-        }
         if classify::is_summary(&message.message) {
             return;
         }
         let own = *package == self.root;
+        let place = message
+            .spans
+            .iter()
+            .find(|s| s.is_primary)
+            .map(|s| format!("{}:{}", in_package(package, &s.file_name), s.line_start));
+        let code = message.code.as_ref().map(|c| c.code.clone());
+        if message.level == DiagnosticLevel::Warning && own && self.warnings.len() < MAX_WARNINGS {
+            let code = code.clone().unwrap_or_else(|| NO_CODE.to_owned());
+            let text = message.message.clone();
+            self.warnings.insert((code, place.clone(), text));
+        }
+        if message.level != DiagnosticLevel::Error && !ice {
+            return;
+        }
+        if code.is_none() {
+            self.heard.line(Speaker::Compiler, &message.message);
+        }
         let unit = unit_key(
             target,
             matches!(unit_kind(target), UnitKind::Test | UnitKind::Bench),
@@ -243,19 +336,18 @@ impl StepReader {
         if own {
             self.erring.insert((unit.kind, unit.name.clone()));
         }
-        let place = message
-            .spans
-            .iter()
-            .find(|s| s.is_primary)
-            .map(|s| format!("{}:{}", in_package(package, &s.file_name), s.line_start));
         let diagnostic = Diagnostic {
             package: package.to_ref(),
             own,
             unit,
-            code: message.code.as_ref().map(|c| c.code.clone()),
+            code,
             message: message.message.clone(),
             place,
-            rendered: clip(rendered),
+            rendered: if classify::is_linking(&message.message) {
+                clip_middle(rendered)
+            } else {
+                clip(rendered)
+            },
             ice,
             test: None,
         };
@@ -308,6 +400,7 @@ impl StepReader {
             }
             match kind {
                 UnitKind::Test | UnitKind::Bench => failed.insert(key(true)),
+                _ if self.kind == StepKind::Doc => failed.insert(key(false)),
                 UnitKind::Lib | UnitKind::Bin if self.built.contains(&key(false)) => {
                     failed.insert(key(true))
                 }
@@ -339,8 +432,8 @@ impl StepReader {
 
     /// Other packages that failed themselves: with errors, with a failed build script, or
     /// reported as not compiled.
-    fn failed_dependencies(&self) -> BTreeSet<PackageRef> {
-        let scripts = self.failed_scripts.iter().cloned();
+    fn failed_dependencies(&self, scripts: &[FailedScript]) -> BTreeSet<PackageRef> {
+        let scripts = scripts.iter().map(|s| s.package.clone());
         let erring = self
             .diagnostics
             .iter()
@@ -361,35 +454,40 @@ impl StepReader {
         failed
     }
 
-    /// Ends the step.
-    ///
-    /// `oom` says that a process was killed for memory although the step itself went on.
-    pub fn finish(
-        mut self,
-        step: &str,
-        exit: StepExit,
-        oom: bool,
-        usage: Usage,
-    ) -> (StepOutcome, String) {
-        if exit.success() {
-            // Where cargo succeeded nothing failed, whatever a proc macro printed.
-            self.erring.clear();
-            self.not_compiled.clear();
-            self.failed_scripts.clear();
-            self.diagnostics.clear();
-            self.left_out = 0;
-        } else {
-            if let Some(crash) = self.crashes.take() {
-                self.crashed(crash);
-            }
-            self.keep_crashes();
+    /// The failure of a build script, for those who read of it.
+    fn script_diagnostic(&self, script: &FailedScript) -> Diagnostic {
+        let own = script.package.name == self.root.name;
+        Diagnostic {
+            package: if own {
+                self.root.to_ref()
+            } else {
+                script.package.clone()
+            },
+            own,
+            unit: UnitKey {
+                kind: UnitKind::BuildScript,
+                name: "build-script-build".to_owned(),
+                harness: false,
+            },
+            code: None,
+            message: crate::log::clean(&script.message()),
+            place: None,
+            rendered: clip(&script.lines.join("\n")),
+            ice: false,
+            test: None,
         }
-        let untried = self.diagnostics.is_empty()
-            && self.not_compiled.is_empty()
-            && self.failed_scripts.is_empty();
-        if untried && !exit.success() && matches!(exit, StepExit::Code(_)) {
-            self.refusal();
-        }
+    }
+
+    /// Where cargo succeeded nothing failed, whatever a proc macro printed.
+    fn forget_failures(&mut self) {
+        self.erring.clear();
+        self.not_compiled.clear();
+        self.diagnostics.clear();
+        self.left_out = 0;
+    }
+
+    /// The units, once all failures are known.
+    fn units(&self) -> BTreeMap<UnitKey, UnitStatus> {
         let mut units: BTreeMap<UnitKey, UnitStatus> = self
             .built
             .iter()
@@ -403,15 +501,68 @@ impl StepReader {
             };
             units.insert(unit, status);
         }
+        units
+    }
+
+    /// Ends the step.
+    ///
+    /// `oom` says that a process was killed for memory although the step itself went on.
+    pub fn finish(mut self, step: &str, exit: StepExit, oom: bool, usage: Usage) -> StepRead {
+        let mut scripts = std::mem::take(&mut self.scripts).finish();
+        if exit.success() {
+            self.forget_failures();
+            scripts.clear();
+        } else {
+            if let Some(crash) = self.crashes.take() {
+                self.crashed(crash);
+            }
+            self.keep_crashes();
+        }
+        let of_scripts: Vec<_> = scripts.iter().map(|s| self.script_diagnostic(s)).collect();
+        let mut units = self.units();
+        let tested = self.tests.take().map(|tests| {
+            units.retain(|unit, _| tests.runs(unit));
+            tests.finish(exit, &self.root.to_ref())
+        });
+        let counts = tested.as_ref().and_then(|t| t.counts);
+        let mut test_diagnostics = Vec::new();
+        if let Some(tested) = tested {
+            let compiled = std::mem::replace(&mut units, tested.units);
+            units.extend(compiled);
+            test_diagnostics = tested.diagnostics;
+        }
+        let failed_tests = !test_diagnostics.is_empty();
+        let untried = self.diagnostics.is_empty()
+            && self.not_compiled.is_empty()
+            && of_scripts.is_empty()
+            && !failed_tests;
+        let mut rust_version = None;
+        if untried && matches!(exit, StepExit::Code(code) if code != 0) {
+            rust_version = classify::needs_newer_rust(&self.own_error);
+            self.refusal();
+        }
+        of_scripts
+            .into_iter()
+            .chain(test_diagnostics)
+            .for_each(|d| self.keep(d));
+        let own_script = scripts.iter().find(|s| s.package.name == self.root.name);
+        let others = scripts.iter().filter(|s| s.package.name != self.root.name);
         let evidence = classify::Evidence {
             exit,
             oom,
             units: &units,
             diagnostics: &self.diagnostics,
-            failed_dependencies: &self.failed_dependencies(),
-            own_script_failed: self.failed_scripts.iter().any(|p| p.name == self.root.name),
+            failed_dependencies: &self.failed_dependencies(&scripts),
+            own_script: own_script.map(|s| &s.heard),
+            dependency_scripts: others.map(|s| (&s.package, &s.heard)).collect(),
+            heard: &self.heard,
+            rust_version,
         };
         let reason = classify::reason(&evidence);
+        let mut warnings: BTreeMap<String, u32> = BTreeMap::new();
+        for (code, ..) in self.warnings {
+            *warnings.entry(code).or_default() += 1;
+        }
         let outcome = StepOutcome {
             step: step.to_owned(),
             exit,
@@ -421,12 +572,16 @@ impl StepReader {
                 .collect(),
             diagnostics: self.diagnostics,
             diagnostics_left_out: self.left_out,
-            warnings: BTreeMap::new(),
-            tests: None,
+            warnings,
+            tests: counts,
             reason,
             usage,
         };
-        (outcome, self.log.into_text())
+        StepRead {
+            outcome,
+            log: self.log.into_text(),
+            runnable: self.runnable,
+        }
     }
 }
 
@@ -441,7 +596,21 @@ fn in_package<'a>(package: &PackageId, file: &'a str) -> &'a str {
         .map_or(file, |(_, path)| path)
 }
 
-fn clip(text: &str) -> String {
+/// Beginning and end: what a linker says comes after its whole command line.
+fn clip_middle(text: &str) -> String {
+    let clean = crate::log::clean(text);
+    let chars: Vec<char> = clean.chars().collect();
+    if chars.len() <= MAX_RENDERED_CHARS {
+        return clean;
+    }
+    let (head, tail) = (MAX_RENDERED_CHARS / 6, MAX_RENDERED_CHARS * 5 / 6);
+    let head: String = chars[..head].iter().collect();
+    let tail: String = chars[chars.len() - tail..].iter().collect();
+    format!("{head}\n[cut]\n{tail}")
+}
+
+/// Text that is kept, without anything that a terminal would obey, and not longer than it may be.
+pub(crate) fn clip(text: &str) -> String {
     let clean = crate::log::clean(text);
     match clean.char_indices().nth(MAX_RENDERED_CHARS) {
         None => clean,

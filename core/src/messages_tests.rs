@@ -27,7 +27,8 @@ fn read_with(stdout: &str, stderr: &str, exit: StepExit, oom: bool) -> (StepOutc
     for line in stderr.lines() {
         reader.stderr(line.as_bytes());
     }
-    reader.finish("check", exit, oom, Usage::default())
+    let read = reader.finish("check", exit, oom, Usage::default());
+    (read.outcome, read.log)
 }
 
 fn read((stdout, stderr): (&str, &str)) -> StepOutcome {
@@ -190,7 +191,9 @@ fn build_scripts_that_fail_are_told_from_compilers_that_do() {
     let outcome = read(said!("build-script.own"));
     assert_eq!(units(&outcome), ["build-script build-script-build: Pass"]);
     assert_eq!(outcome.reason, Some(Reason::BuildScript));
-    assert_eq!(errors(&outcome), [""; 0], "its own crash is no compiler's");
+    let said = "under-test 0.1.0 build-script build-script-build - the build script failed: error: could \
+                not compile `under-test` (lib) due to 1 previous error";
+    assert_eq!(errors(&outcome), [said], "what it forged is its own message");
     let Some(Reason::DependsOn { packages }) = read(said!("build-script.dependency")).reason else {
         panic!("a dependency failed");
     };
@@ -239,7 +242,8 @@ fn a_crash_is_placed_by_what_both_streams_say_in_any_order() {
     let mut reader = reader();
     stderr.lines().for_each(|l| reader.stderr(l.as_bytes()));
     messages.lines().for_each(|l| reader.stdout(l.as_bytes()));
-    let (outcome, _) = reader.finish("check", StepExit::Code(101), false, Usage::default());
+    let read_back = reader.finish("check", StepExit::Code(101), false, Usage::default());
+    let outcome = read_back.outcome;
     assert_eq!(outcome, read((messages, &stderr)));
 }
 
@@ -395,7 +399,8 @@ fn invalid_text_is_read_all_the_same() {
     let mut reader = reader();
     reader.stdout(b"{\"reason\":\"\xff\xfe\"}");
     reader.stderr(b"error: could not compile `\xff` (lib)");
-    let (outcome, log) = reader.finish("check", StepExit::Code(101), false, Usage::default());
+    let read = reader.finish("check", StepExit::Code(101), false, Usage::default());
+    let (outcome, log) = (read.outcome, read.log);
     assert!(log.contains('\u{fffd}'));
     assert!(matches!(outcome.reason, Some(Reason::DependsOn { .. })));
 }
@@ -414,7 +419,8 @@ fn errors_are_kept_up_to_a_bound_and_counted_beyond() {
                 .as_bytes(),
         );
     }
-    let (outcome, _) = reader.finish("check", StepExit::Code(101), false, Usage::default());
+    let read_back = reader.finish("check", StepExit::Code(101), false, Usage::default());
+    let outcome = read_back.outcome;
     assert_eq!(outcome.diagnostics.len(), MAX_DIAGNOSTICS);
     assert_eq!(outcome.diagnostics_left_out, 7);
 }

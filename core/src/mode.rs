@@ -81,8 +81,10 @@ impl FromStr for Scope {
 /// What a step's units are, and how what it says is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepKind {
-    /// Units are compiled, checked or documented; cargo's messages name them.
+    /// Units are compiled, or checked; cargo's messages name them.
     Compile,
+    /// Units are documented. What has to be checked on the way there is none of them.
+    Doc,
     /// Units that were built with the test harness are run; their output names the tests.
     Test,
     /// The examples in the documentation are built and run: one unit, the library's doctests.
@@ -101,7 +103,7 @@ impl StepKind {
     /// of the library as its users build it.
     pub fn speaks_of(self, unit: &UnitKey) -> bool {
         match self {
-            Self::Compile => unit.kind != UnitKind::DocTest,
+            Self::Compile | Self::Doc => unit.kind != UnitKind::DocTest,
             Self::Test => unit.harness && unit.kind != UnitKind::DocTest,
             Self::DocTest => unit.kind == UnitKind::DocTest,
             Self::Scan => false,
@@ -150,13 +152,15 @@ impl StepSpec {
 const BUILD: StepSpec = StepSpec::compile("build", &["build"]);
 const CHECK: StepSpec = StepSpec::compile("check", &["check"]).and_in_all(&["--all-targets"]);
 const CLIPPY: StepSpec = StepSpec::compile("clippy", &["clippy"]).and_in_all(&["--all-targets"]);
-const DOC: StepSpec =
-    StepSpec::compile("doc", &["doc", "--no-deps"]).and_in_all(&["--document-private-items"]);
+const DOC: StepSpec = StepSpec {
+    kind: StepKind::Doc,
+    all: &["--document-private-items"],
+    ..StepSpec::compile("doc", &["doc", "--no-deps"])
+};
 const FIX: StepSpec =
     StepSpec::compile("fix", &["fix", "--allow-no-vcs"]).and_in_all(&["--all-targets"]);
 const SCAN: StepSpec = StepSpec {
     kind: StepKind::Scan,
-    scopes: &[Scope::Lib],
     keep_going: false,
     ..StepSpec::compile("unstable-features", &[])
 };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::Compare;
 use crate::limits::{LimitHit, Usage};
+use crate::mode::{self, StepKind};
 
 /// The two toolchains of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -242,6 +243,89 @@ pub struct StepOutcome {
     pub usage: Usage,
 }
 
+impl StepOutcome {
+    /// What the step does, by its name.
+    pub fn kind(&self) -> StepKind {
+        mode::step_kind(&self.step)
+    }
+
+    fn told(&self, unit: &UnitKey) -> Option<UnitStatus> {
+        let mut units = self.units.iter();
+        units.find(|u| u.unit == *unit).map(|u| u.status)
+    }
+
+    /// Whether it succeeded, or what it reported explains that it did not.
+    fn explained(&self) -> bool {
+        let bad_unit = || self.units.iter().any(|u| u.status != UnitStatus::Pass);
+        let elsewhere = || match &self.reason {
+            Some(
+                Reason::DependsOn { .. }
+                | Reason::Limit { .. }
+                | Reason::NeedsNightly
+                | Reason::RustVersion { .. },
+            ) => true,
+            // A build script or a compiler of a dependency's, named in its diagnostic.
+            Some(Reason::Environment { .. } | Reason::MissingSystemLibrary { .. }) => {
+                self.diagnostics.iter().any(|d| !d.own)
+            }
+            Some(
+                Reason::Ice { .. }
+                | Reason::CompilerError { .. }
+                | Reason::BuildScript
+                | Reason::TestsFailed
+                | Reason::CompilerDiagnosticChange
+                | Reason::NewWarnings { .. }
+                | Reason::Unknown,
+            )
+            | None => false,
+        };
+        self.exit.success() || bad_unit() || elsewhere()
+    }
+
+    /// What a unit is called of which a step says nothing, or nothing that can be believed. With
+    /// `--keep-going` everything that could be tried was tried. Without it cargo stops at the first
+    /// failure: what depends on the library is blocked by its failure, and nobody knows what else
+    /// would have passed. Tests that did not come to their turn are not blocked by those that did.
+    fn unreached(&self, keep_going: bool) -> Option<UnitStatus> {
+        if self.exit.success() || self.kind().runs_tests() {
+            return None;
+        }
+        let blocker = |u: &UnitOutcome| u.unit.is_primary() && u.status != UnitStatus::Pass;
+        let before_all = match &self.reason {
+            Some(
+                Reason::DependsOn { .. }
+                | Reason::BuildScript
+                | Reason::NeedsNightly
+                | Reason::RustVersion { .. }
+                | Reason::Environment { .. }
+                | Reason::MissingSystemLibrary { .. },
+            ) => true,
+            Some(
+                Reason::Ice { .. }
+                | Reason::CompilerError { .. }
+                | Reason::TestsFailed
+                | Reason::CompilerDiagnosticChange
+                | Reason::Limit { .. }
+                | Reason::NewWarnings { .. }
+                | Reason::Unknown,
+            )
+            | None => false,
+        };
+        let known = keep_going || before_all || !self.explained() || self.units.iter().any(blocker);
+        known.then_some(self.blocked_status())
+    }
+
+    /// What a unit that was never reached is called: a step that failed for `#![feature]` or a
+    /// `rust-version` alone blocks its units for that cause.
+    fn blocked_status(&self) -> UnitStatus {
+        match self.reason {
+            Some(Reason::NeedsNightly) => UnitStatus::NeedsNightly,
+            Some(Reason::RustVersion { .. }) => UnitStatus::NeedsNewerRust,
+            _ => UnitStatus::Blocked,
+        }
+    }
+}
+
 /// What a warning without a code is counted as.
 pub const NO_CODE: &str = "without-code";
 
@@ -445,66 +529,38 @@ impl Run {
         self.steps.iter().find_map(|s| s.reason.as_ref())
     }
 
-    /// The status of `unit`: that of the last step that speaks of it, if the run's failure is
-    /// explained at all; a run that failed while all that it reported was fine has no good unit.
-    /// A unit that no step speaks of was blocked if the run failed, and is absent (`None`)
-    /// otherwise.
+    /// The status of `unit`, and the step that it is of: the last one that speaks of it. A step
+    /// that failed while all that it reported was fine has no good unit. A unit that no step speaks
+    /// of was blocked if a step failed that would have built it, and is absent (`None`) otherwise.
+    pub fn judgement(&self, unit: &UnitKey) -> Option<(UnitStatus, &StepOutcome)> {
+        let mut inferred = None;
+        let steps = self.steps.iter().rev();
+        for step in steps.filter(|s| s.kind().speaks_of(unit)) {
+            let told = if step.explained() {
+                step.told(unit)
+            } else {
+                None
+            };
+            if let Some(status) = told {
+                return Some((status, step));
+            }
+            // The first step that failed is why nothing is known.
+            inferred = step
+                .unreached(self.keep_going)
+                .map(|s| (s, step))
+                .or(inferred);
+        }
+        inferred
+    }
+
+    /// The status of `unit`; see [`Run::judgement`].
     pub fn unit_status(&self, unit: &UnitKey) -> Option<UnitStatus> {
-        if self.passed() {
-            return self.told(unit);
-        }
-        if !self.explained() {
-            return Some(self.blocked_status());
-        }
-        self.told(unit).or_else(|| self.unreached())
+        self.judgement(unit).map(|(status, _)| status)
     }
 
     /// Whether some step speaks of `unit`.
     pub fn reached(&self, unit: &UnitKey) -> bool {
-        self.told(unit).is_some()
-    }
-
-    fn told(&self, unit: &UnitKey) -> Option<UnitStatus> {
-        self.reported()
-            .filter(|u| u.unit == *unit)
-            .map(|u| u.status)
-            .next_back()
-    }
-
-    fn reported(&self) -> impl DoubleEndedIterator<Item = &UnitOutcome> {
-        self.steps.iter().flat_map(|s| &s.units)
-    }
-
-    /// Whether something that the run reported explains that it failed.
-    fn explained(&self) -> bool {
-        let bad_unit = self.reported().any(|u| u.status != UnitStatus::Pass);
-        let elsewhere = matches!(
-            self.reason(),
-            Some(Reason::DependsOn { .. } | Reason::Limit { .. } | Reason::NeedsNightly)
-        );
-        bad_unit || elsewhere
-    }
-
-    /// A unit of a failed run of which nothing was said. With `--keep-going` everything that could
-    /// be tried was tried. Without it cargo stops at the first failure: what depends on the library
-    /// is blocked by its failure, and nobody knows what else would have passed.
-    fn unreached(&self) -> Option<UnitStatus> {
-        let blocker = |u: &UnitOutcome| u.unit.is_primary() && u.status != UnitStatus::Pass;
-        let dependency = matches!(
-            self.reason(),
-            Some(Reason::DependsOn { .. } | Reason::BuildScript | Reason::NeedsNightly)
-        );
-        let known = self.keep_going || dependency || self.reported().any(blocker);
-        known.then_some(self.blocked_status())
-    }
-
-    /// What a unit that was never reached is called: a run that failed for `#![feature]` alone
-    /// blocks its units for that cause.
-    fn blocked_status(&self) -> UnitStatus {
-        match self.reason() {
-            Some(Reason::NeedsNightly) => UnitStatus::NeedsNightly,
-            _ => UnitStatus::Blocked,
-        }
+        self.steps.iter().any(|s| s.told(unit).is_some())
     }
 
     /// Wall-clock and CPU milliseconds of all steps.

@@ -207,7 +207,8 @@ fn read(output: &Output, turns: &[bool], exit: StepExit) -> (StepOutcome, String
     }
     out.for_each(|l| reader.stdout(&l.0));
     err.for_each(|l| reader.stderr(&l.0));
-    reader.finish("check", exit, false, Usage::default())
+    let read = reader.finish("check", exit, false, Usage::default());
+    (read.outcome, read.log)
 }
 
 fn in_order(output: &Output, exit: StepExit) -> (StepOutcome, String) {
