@@ -142,7 +142,7 @@ const EVERYTHING: &[Expected] = &[
             "lib hungry_when_planted (test) regressed 0/2 2/2",
             "build-script build-script-build pass 0/2 0/2",
         ],
-        says: "",
+        says: "the build script failed",
     },
     Expected {
         krate: "broken-bench",
@@ -198,7 +198,7 @@ const EVERYTHING: &[Expected] = &[
         baseline: "build-fail build-script",
         candidate: "build-fail build-script",
         units: &["build-script build-script-build fail 1/1 1/1"],
-        says: "",
+        says: "the library that this crate binds is not installed",
     },
     Expected {
         krate: "lacks-its-library",
@@ -298,7 +298,7 @@ fn every_crate_has_the_outcome_that_it_should_have() {
     let summary = lab.read("out", "summary.md");
     for said in [
         "`error: planted in a dependency` at `src/lib.rs:4` of `planted-leaf 1.0.0`",
-        "`build-script-fails-1.0.0`: `it fails on both sides: the build script fails`",
+        "`build-script-fails-1.0.0`: `it fails on both sides: error: the build script failed: the library",
         "nothing of it could be tried: error: can't find lib `lacks_its_library`",
         "`leaf = \"^2\"` candidate versions found which didn't match: 1.0.0 required by package",
     ] {

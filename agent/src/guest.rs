@@ -2,9 +2,11 @@
 //!
 //! The same for both sides of a job, so that nothing but the toolchain differs.
 
+use ejecta_core::docs_rs::DocsRs;
 use ejecta_core::experiment::{CapLints, Config};
-use ejecta_core::mode::{Scope, StepSpec};
+use ejecta_core::mode::StepKind;
 use ejecta_core::outcome::Side;
+use ejecta_core::steps::StepPlan;
 use ejecta_core::toolchain::ToolchainSpec;
 
 use crate::sandbox::Command;
@@ -26,6 +28,8 @@ pub const RESOLVE_HOME: &str = "/ejecta/job/resolve-home";
 pub const HOME: &str = "/ejecta/job/home";
 /// The only directory besides `/tmp` that can be written.
 pub const WORK: &str = "/ejecta/work";
+/// The source, where steps may change it.
+pub const WRITABLE_SOURCE: &str = "/ejecta/work/source";
 /// The manifest beside which a lockfile is resolved.
 pub const RESOLVE_MANIFEST: &str = "/ejecta/work/resolve/Cargo.toml";
 
@@ -120,15 +124,12 @@ pub fn step_command(
     side: Side,
     toolchain: &Toolchain,
     config: &Config,
-    step: &StepSpec,
-    tier: Scope,
-    build: &BuildOptions,
+    plan: &StepPlan,
+    build: &BuildOptions<'_>,
 ) -> Command {
-    let mut args = step.cargo.to_vec();
-    if tier == Scope::All {
-        args.extend(step.all);
-    }
-    let manifest = format!("{SOURCE}/Cargo.toml");
+    let step = plan.spec;
+    let mut args: Vec<&str> = plan.args.iter().map(String::as_str).collect();
+    let manifest = format!("{}/Cargo.toml", build.source);
     args.extend([
         "--locked",
         "--offline",
@@ -140,6 +141,14 @@ pub fn step_command(
     if build.keep_going && step.keep_going {
         args.push("--keep-going");
     }
+    let docs_rs = build.docs_rs.filter(|_| step.kind == StepKind::Doc);
+    let of_docs_rs = docs_rs.map(|d| d.cargo_args(toolchain.info.is_nightly()));
+    args.extend(of_docs_rs.iter().flatten().map(String::as_str));
+    let target = docs_rs.and_then(|d| d.default_target.as_deref());
+    if let Some(target) = target.filter(|_| toolchain.spec.target.is_none()) {
+        args.extend(["--target", target]);
+    }
+    // Last, because what follows `--` in them is not for cargo.
     args.extend(toolchain_args(&toolchain.spec));
     let mut env = environment(side, &toolchain.place, HOME);
     env.extend(
@@ -150,7 +159,18 @@ pub fn step_command(
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
     );
-    env.extend(toolchain_env(&toolchain.spec, config.cap_lints));
+    if step.kind.runs_tests() {
+        // A failed test says where it failed without that, and the rest is noise.
+        env.retain(|(key, _)| key != "RUST_BACKTRACE");
+        let threads = build.test_threads.to_string();
+        env.push(("RUST_TEST_THREADS".to_owned(), threads));
+    }
+    if docs_rs.is_some() {
+        // Documentation is written for a nightly compiler, and docs.rs has one.
+        env.push(("RUSTC_BOOTSTRAP".to_owned(), "1".to_owned()));
+        env.push(("DOCS_RS".to_owned(), "1".to_owned()));
+    }
+    env.extend(toolchain_env(&toolchain.spec, config.cap_lints, docs_rs));
     let mut set = |key: &str, value: String| env.push((key.to_owned(), value));
     set("CARGO_TARGET_DIR", format!("{WORK}/target"));
     set("CARGO_BUILD_JOBS", build.cargo_jobs.to_string());
@@ -164,32 +184,48 @@ pub fn toolchain_args(spec: &ToolchainSpec) -> impl Iterator<Item = &str> {
     target.chain(spec.cargoflags.iter().map(String::as_str))
 }
 
-/// What a toolchain, and the experiment's cap on lints, add to the environment of cargo.
+/// What a toolchain, the experiment's cap on lints, and what the crate asks of docs.rs add to the
+/// environment of cargo.
 pub fn toolchain_env(
     spec: &ToolchainSpec,
     cap_lints: CapLints,
+    docs_rs: Option<&DocsRs>,
 ) -> impl Iterator<Item = (String, String)> {
+    let of_crate = |flags: fn(&DocsRs) -> Vec<String>| docs_rs.map(flags).unwrap_or_default();
     let programs = [
-        ("RUSTFLAGS", &spec.rustflags),
-        ("RUSTDOCFLAGS", &spec.rustdocflags),
+        ("RUSTFLAGS", &spec.rustflags, of_crate(DocsRs::rustc_flags)),
+        (
+            "RUSTDOCFLAGS",
+            &spec.rustdocflags,
+            of_crate(DocsRs::rustdoc_flags),
+        ),
     ];
-    programs.into_iter().flat_map(move |(variable, own)| {
-        let mut flags = vec![format!("--cap-lints={cap_lints}")];
-        flags.extend(own.iter().cloned());
-        // Separated as cargo separates them, so that a flag may hold spaces; older cargos read the
-        // other variable.
-        let encoded = (format!("CARGO_ENCODED_{variable}"), flags.join("\x1f"));
-        [encoded, (variable.to_owned(), flags.join(" "))]
-    })
+    programs
+        .into_iter()
+        .flat_map(move |(variable, own, of_crate)| {
+            let mut flags = vec![format!("--cap-lints={cap_lints}")];
+            flags.extend(of_crate);
+            flags.extend(own.iter().cloned());
+            // Separated as cargo separates them, so that a flag may hold spaces; older cargos read the
+            // other variable.
+            let encoded = (format!("CARGO_ENCODED_{variable}"), flags.join("\x1f"));
+            [encoded, (variable.to_owned(), flags.join(" "))]
+        })
 }
 
 /// How cargo is told to build, beside what the experiment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BuildOptions {
+pub struct BuildOptions<'a> {
     /// Go on after a failure.
     pub keep_going: bool,
     /// Compilers at once.
     pub cargo_jobs: u32,
+    /// Tests at once, in one program: the same on every machine.
+    pub test_threads: u32,
+    /// Where the source is.
+    pub source: &'a str,
+    /// What the manifest asks of docs.rs, where that counts.
+    pub docs_rs: Option<&'a DocsRs>,
 }
 
 #[cfg(test)]
@@ -204,7 +240,7 @@ mod tests {
                 .expect("valid");
         let args: Vec<&str> = toolchain_args(&spec).collect();
         assert_eq!(args, ["--target", "a-b", "-F", "z", "--", "-Dw"]);
-        let env: Vec<(String, String)> = toolchain_env(&spec, CapLints::Warn).collect();
+        let env: Vec<(String, String)> = toolchain_env(&spec, CapLints::Warn, None).collect();
         let env: Vec<String> = env
             .iter()
             .map(|(key, value)| format!("{key}={value}"))

@@ -8,6 +8,7 @@ mod health;
 pub mod job;
 pub mod preflight;
 pub mod sandbox;
+mod scan;
 pub mod spool;
 pub mod toolchain;
 mod workdir;

@@ -249,6 +249,20 @@ impl RunDir {
         fill().map_err(AgentError::io("fill", &dir))
     }
 
+    /// Puts a copy of the source into it that steps may change.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`], also when there are absurdly many files.
+    pub fn copy_source(&self, source: &Path, user: (u32, u32)) -> Result<(), AgentError> {
+        let dir = self.path.join("source");
+        let fill = || {
+            make_dir(&dir)?;
+            give(&dir, user)?;
+            copy_tree(source, &dir, &mut Copy::giving_to(user))
+        };
+        fill().map_err(AgentError::io("fill", &dir))
+    }
+
     /// The lockfile that was resolved.
     ///
     /// # Errors
@@ -316,6 +330,10 @@ fn read_text(path: &Path) -> io::Result<Option<String>> {
 /// How a tree is copied.
 struct Copy {
     link: bool,
+    /// Leaves out what building and version control put beside the source.
+    only_source: bool,
+    /// Who has it then.
+    user: Option<(u32, u32)>,
     entries: u64,
 }
 
@@ -323,6 +341,8 @@ impl Copy {
     fn linking() -> Self {
         Self {
             link: true,
+            only_source: false,
+            user: None,
             entries: 0,
         }
     }
@@ -330,6 +350,17 @@ impl Copy {
     fn copying() -> Self {
         Self {
             link: false,
+            only_source: true,
+            user: None,
+            entries: 0,
+        }
+    }
+
+    fn giving_to(user: (u32, u32)) -> Self {
+        Self {
+            link: false,
+            only_source: false,
+            user: Some(user),
             entries: 0,
         }
     }
@@ -346,18 +377,24 @@ fn copy_tree(from: &Path, to: &Path, how: &mut Copy) -> io::Result<()> {
             )));
         }
         let name = entry.file_name();
-        if !how.link && (name == "target" || name == ".git") {
+        if how.only_source && (name == "target" || name == ".git") {
             continue;
         }
         let (source, target) = (entry.path(), to.join(&name));
         let kind = entry.file_type()?;
         if kind.is_dir() {
             make_dir(&target)?;
+            if let Some(user) = how.user {
+                give(&target, user)?;
+            }
             copy_tree(&source, &target, how)?;
         } else if kind.is_symlink() {
             symlink(fs::read_link(&source)?, &target)?;
         } else if kind.is_file() {
             copy_file(&source, &target, how.link)?;
+            if let Some(user) = how.user {
+                give(&target, user)?;
+            }
         }
     }
     Ok(())

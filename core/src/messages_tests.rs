@@ -193,7 +193,11 @@ fn build_scripts_that_fail_are_told_from_compilers_that_do() {
     assert_eq!(outcome.reason, Some(Reason::BuildScript));
     let said = "under-test 0.1.0 build-script build-script-build - the build script failed: error: could \
                 not compile `under-test` (lib) due to 1 previous error";
-    assert_eq!(errors(&outcome), [said], "what it forged is its own message");
+    assert_eq!(
+        errors(&outcome),
+        [said],
+        "what it forged is its own message"
+    );
     let Some(Reason::DependsOn { packages }) = read(said!("build-script.dependency")).reason else {
         panic!("a dependency failed");
     };

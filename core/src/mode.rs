@@ -220,6 +220,11 @@ pub struct ModeSpec {
 }
 
 impl ModeSpec {
+    /// Whether any step runs cargo.
+    pub fn runs_cargo(&self) -> bool {
+        self.steps.iter().any(|s| s.kind != StepKind::Scan)
+    }
+
     /// The steps that run in `scope`, without those that run tests where `skip_tests` is set.
     pub fn steps_in(
         &self,

@@ -108,7 +108,10 @@ impl ScriptReader {
 
     /// Takes a line; says whether it belonged to a script.
     pub(crate) fn line(&mut self, line: &str) -> bool {
-        let ours = line.is_empty() || line.starts_with(' ') || line == "Caused by:";
+        // Before the cause, cargo may say how backtraces of build scripts can be had.
+        let aside =
+            line.starts_with("note: ") && self.failed.last().is_some_and(|s| s.lines.is_empty());
+        let ours = line.is_empty() || line.starts_with(' ') || line == "Caused by:" || aside;
         self.reading &= ours;
         let Some(script) = self.failed.last_mut().filter(|_| self.reading) else {
             return false;
@@ -163,7 +166,8 @@ mod tests {
     fn without_a_panic_it_is_the_last_line_or_the_exit() {
         let text = "  process didn't exit successfully: `x` (exit status: 1)\n  --- stderr\n  one\n  two\n";
         assert_eq!(read(text).message(), "the build script failed: two");
-        let text = "  process didn't exit successfully: `x` (exit status: 1)\n";
+        let text = "note: To improve backtraces for build dependencies, set X\n\nCaused by:\n  process \
+                    didn't exit successfully: `x` (exit status: 1)\n";
         assert_eq!(
             read(text).message(),
             "the build script failed: exit status: 1"

@@ -63,8 +63,7 @@ fn plan(spec: &'static StepSpec, scope: Scope, done: &[Done<'_>]) -> Option<Step
             units.retain(|u| u.kind == UnitKind::DocTest);
         }
     }
-    if spec.kind.runs_tests() && (units.is_empty() || compiled.is_some_and(|c| stopped(c.outcome)))
-    {
+    if spec.kind.runs_tests() && (units.is_empty() || !left_something(compiled?.outcome)) {
         return None;
     }
     Some(StepPlan { spec, args, units })

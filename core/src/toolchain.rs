@@ -227,6 +227,13 @@ impl ToolchainInfo {
         Some(line.trim())
     }
 
+    /// Whether it is a nightly compiler, or one that somebody built from its source: those that
+    /// take `-Z` options.
+    pub fn is_nightly(&self) -> bool {
+        let release = self.rustc.lines().find_map(|l| l.strip_prefix("release: "));
+        release.is_some_and(|r| r.contains("-nightly") || r.contains("-dev"))
+    }
+
     /// The first line of `rustc -Vv`.
     pub fn summary(&self) -> &str {
         self.rustc.lines().next().unwrap_or("unknown")

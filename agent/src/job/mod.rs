@@ -204,7 +204,7 @@ impl Job<'_> {
         let record = JobRecord {
             schema: JOB_RECORD_SCHEMA,
             compare: self.context.config.compare,
-            tests_skipped: self.task.options.skip_tests,
+            tests_skipped: self.skips_tests(),
             unprepared: None,
             lockfiles: self.lockfiles,
             runs,

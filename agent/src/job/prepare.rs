@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use ejecta_core::docs_rs::DocsRs;
 use ejecta_core::krate::{CrateName, Source};
 use ejecta_core::lockfile;
 use ejecta_core::manifest;
-use ejecta_core::outcome::{Lockfile, LockfileOrigin, Unprepared};
+use ejecta_core::outcome::{Lockfile, LockfileOrigin, Side, Unprepared};
+use ejecta_core::rust_version;
 use ejecta_registry::{RegistryError, RootDep, SourceError};
 use semver::VersionReq;
 use sha2::{Digest as _, Sha256};
@@ -37,6 +39,8 @@ pub(super) struct Prepared {
     pub dir: JobDir,
     /// The package's name, as its manifest spells it.
     pub name: String,
+    /// What the manifest asks of docs.rs, where the mode builds as that does.
+    pub docs_rs: Option<DocsRs>,
     /// Whether the manifest has dev-dependencies that this variant leaves out.
     pub dev_dependencies_left_out: bool,
     /// A sandbox in which nothing but cargo has run.
@@ -105,14 +109,22 @@ impl Job<'_> {
         };
         let fitted =
             or_unprepared!(manifest::prepare(&text, variant.dev_dependencies).map_err(broken));
+        let mode = self.context.config.mode.spec();
+        if mode.runs_cargo() {
+            or_unprepared!(self.old_enough(&fitted));
+        }
         dir.write_source("Cargo.toml", &fitted.text)?;
         let mut prepared = Prepared {
             variant,
             dir,
             name: fitted.name.clone(),
             dev_dependencies_left_out: fitted.dev_dependencies_left_out,
+            docs_rs: mode.docs_rs.then(|| self.docs_rs(&fitted.text)),
             first: None,
         };
+        if !mode.runs_cargo() {
+            return Ok(Ok(prepared));
+        }
         let locked = if fitted.dependencies.is_empty() {
             let text = lockfile::without_dependencies(&fitted.name, &fitted.version);
             Ok((text, LockfileOrigin::Fresh))
@@ -129,6 +141,36 @@ impl Job<'_> {
             text,
         });
         Ok(Ok(prepared))
+    }
+
+    /// Refuses a crate that asks for a newer Rust than one of the toolchains is.
+    fn old_enough(&self, fitted: &manifest::Prepared) -> Result<(), Unprepared> {
+        let of = |side| self.context.toolchains.of(side).info.rustc_release();
+        let releases = [
+            ("the baseline", of(Side::Baseline)),
+            ("the candidate", of(Side::Candidate)),
+        ];
+        let unmet = rust_version::required(&fitted.text)
+            .and_then(|required| rust_version::unmet(&required, &releases));
+        match unmet {
+            Some(message) => Err(Unprepared::RustVersion { message }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the manifest asks of docs.rs. A target counts where both toolchains have it.
+    fn docs_rs(&self, manifest: &str) -> DocsRs {
+        let mut docs_rs = DocsRs::read(manifest);
+        let installed = |target: &String| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            let has = |side| {
+                let dir = &self.context.toolchains.of(side).place.dir;
+                dir.join("lib/rustlib").join(target).join("lib").is_dir()
+            };
+            target.chars().all(plain) && Side::BOTH.into_iter().all(has)
+        };
+        docs_rs.default_target = docs_rs.default_target.filter(installed);
+        docs_rs
     }
 
     /// Puts the crate's source into the job's directory.

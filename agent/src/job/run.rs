@@ -1,17 +1,21 @@
 //! One run: all steps of the mode on one side, in a sandbox of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use ejecta_core::limits::{LimitHit, LimitStop, Limits};
-use ejecta_core::messages::StepReader;
-use ejecta_core::outcome::{Run, Side, StepExit};
+use ejecta_core::docs_rs::DocsRs;
+use ejecta_core::limits::{LimitHit, LimitStop, Limits, Usage};
+use ejecta_core::messages::{StepRead, StepReader};
+use ejecta_core::outcome::{Run, Side, StepExit, StepOutcome, UnitKey};
 use ejecta_core::package_id::PackageId;
+use ejecta_core::steps::{self, Done, StepPlan};
 
 use super::prepare::Prepared;
-use super::{Job, Sandboxed};
+use super::{Job, Sandboxed, blocking};
 use crate::error::AgentError;
 use crate::guest::{self, BuildOptions};
 use crate::sandbox::{Exit, LineSink, SandboxSpec, StepRun, Stream};
+use crate::workdir::RunDir;
 
 struct Reading(StepReader);
 
@@ -26,16 +30,15 @@ impl LineSink for Reading {
 
 impl Job<'_> {
     /// Runs all steps of the mode on one side. The sandbox that resolved the lockfile serves the
-    /// first run: nothing of the crate has run in it yet. Every other run, and every step after one
-    /// that ran code of the crate, has a fresh one.
+    /// first run: nothing of the crate has run in it yet. Every other run has a fresh one, which
+    /// its steps share, as each builds on what the one before it made.
     pub(super) async fn run_side(
         &mut self,
         prepared: &mut Prepared,
         side: Side,
         log_name: &str,
     ) -> Result<Run, AgentError> {
-        let toolchains = &self.context.toolchains;
-        let keep_going = toolchains.of(side).info.has_keep_going();
+        let keep_going = self.context.toolchains.of(side).info.has_keep_going();
         let mut run = Run {
             side,
             dev_dependencies: prepared.variant.dev_dependencies,
@@ -44,42 +47,135 @@ impl Job<'_> {
             log: log_name.to_owned(),
             features: BTreeSet::new(),
         };
-        let mode = self.context.config.mode.spec();
-        let skip_tests = self.task.options.skip_tests || !toolchains.can_run_tests();
-        for step in mode.steps_in(self.task.tier, skip_tests) {
-            let mut sandboxed = match prepared.first.take() {
-                Some(first) => first,
-                None => self.sandbox(prepared, side.name()).await?,
-            };
-            let build = BuildOptions {
-                keep_going,
-                cargo_jobs: self.context.cargo_jobs,
-            };
-            let toolchain = toolchains.of(side);
-            let config = &self.context.config;
-            let command =
-                guest::step_command(side, toolchain, config, step, self.task.tier, &build);
-            let root = PackageId {
-                name: prepared.name.clone(),
-                version: Some(self.task.krate.version.clone()),
-                local: true,
-            };
-            let mut reading = Reading(StepReader::new(root));
-            reading.0.note(&format!("$ {}", command.argv.join(" ")));
-            let ran = sandboxed.run(&command, &mut reading).await?;
-            sandboxed.discard().await?;
-            let exit = step_exit(&ran);
-            let limits = self.context.limits(self.task.options);
-            reading.0.note(&ending(&ran, &limits));
-            let (outcome, log) = reading.0.finish(step.name, exit, ran.oom, ran.usage);
-            self.log(log_name, log);
-            let failed = !outcome.exit.success();
-            run.steps.push(outcome);
-            if failed {
-                break;
+        if !self.context.config.mode.spec().runs_cargo() {
+            for step in self.context.config.mode.spec().steps {
+                self.scan(prepared.dir.source(), &mut run, step.name)
+                    .await?;
             }
+            return Ok(run);
         }
+        let mut sandboxed = match prepared.first.take() {
+            Some(first) => first,
+            None => self.sandbox(prepared, side.name()).await?,
+        };
+        let ran = self.run_steps(prepared, &mut run, &mut sandboxed).await;
+        sandboxed.discard().await?;
+        ran?;
         Ok(run)
+    }
+
+    async fn run_steps(
+        &mut self,
+        prepared: &mut Prepared,
+        run: &mut Run,
+        sandboxed: &mut Sandboxed,
+    ) -> Result<(), AgentError> {
+        let mode = self.context.config.mode;
+        let source = if mode.spec().writable_source {
+            let user = self.context.sandbox.user();
+            sandboxed
+                .run_dir
+                .copy_source(&prepared.dir.source(), user)?;
+            guest::WRITABLE_SOURCE
+        } else {
+            guest::SOURCE
+        };
+        let mut runnable: Vec<BTreeSet<UnitKey>> = Vec::new();
+        loop {
+            let done = run.steps.iter().zip(&runnable);
+            let done: Vec<Done<'_>> = done
+                .map(|(outcome, runnable)| Done { outcome, runnable })
+                .collect();
+            let skip_tests = self.skips_tests();
+            let Some(plan) = steps::next(mode, self.task.tier, skip_tests, &done) else {
+                return Ok(());
+            };
+            // Nothing runs in a sandbox once one of its steps was stopped at a limit.
+            if matches!(run.steps.last().map(|s| s.exit), Some(StepExit::Limit(_))) {
+                let spec = self.sandbox_spec(prepared, &sandboxed.run_dir, run.side.name());
+                self.renew(&spec, sandboxed).await?;
+            }
+            let place = (source, prepared.docs_rs.as_ref());
+            let read = self
+                .step(run, sandboxed, &plan, &prepared.name, place)
+                .await?;
+            self.log(&run.log, read.log);
+            run.steps.push(read.outcome);
+            runnable.push(read.runnable);
+        }
+    }
+
+    /// Whether tests are built and not run: where the denylist says so, and where a side builds for
+    /// another machine.
+    pub(super) fn skips_tests(&self) -> bool {
+        self.task.options.skip_tests || !self.context.toolchains.can_run_tests()
+    }
+
+    /// One cargo command.
+    async fn step(
+        &mut self,
+        run: &Run,
+        sandboxed: &mut Sandboxed,
+        plan: &StepPlan,
+        package: &str,
+        (source, docs_rs): (&str, Option<&DocsRs>),
+    ) -> Result<StepRead, AgentError> {
+        let limits = self.context.limits(self.task.options);
+        let build = BuildOptions {
+            keep_going: run.keep_going,
+            cargo_jobs: self.context.cargo_jobs,
+            test_threads: limits.cpu_millis.div_ceil(1000).max(1),
+            source,
+            docs_rs,
+        };
+        let toolchain = self.context.toolchains.of(run.side);
+        let config = &self.context.config;
+        let command = guest::step_command(run.side, toolchain, config, plan, &build);
+        let root = PackageId {
+            name: package.to_owned(),
+            version: Some(self.task.krate.version.clone()),
+            local: true,
+        };
+        let reader = StepReader::of(root, plan.spec.kind, plan.units.clone());
+        let mut reading = Reading(reader);
+        reading.0.note(&format!("$ {}", command.argv.join(" ")));
+        let ran = sandboxed.run(&command, &mut reading).await?;
+        let exit = step_exit(&ran);
+        reading.0.note(&ending(&ran, &limits));
+        Ok(reading.0.finish(plan.spec.name, exit, ran.oom, ran.usage))
+    }
+
+    /// Reads the source for the features that it names. Nothing of it is run.
+    async fn scan(&mut self, source: PathBuf, run: &mut Run, step: &str) -> Result<(), AgentError> {
+        let found = blocking(move || crate::scan::features(&source)).await?;
+        let mut log = format!("$ {step}\n");
+        for feature in &found {
+            log.push_str(feature);
+            log.push('\n');
+        }
+        self.log(&run.log, log);
+        run.features.extend(found);
+        run.steps.push(StepOutcome {
+            step: step.to_owned(),
+            exit: StepExit::Code(0),
+            units: Vec::new(),
+            diagnostics: Vec::new(),
+            diagnostics_left_out: 0,
+            warnings: BTreeMap::new(),
+            tests: None,
+            reason: None,
+            usage: Usage::default(),
+        });
+        Ok(())
+    }
+
+    /// Another sandbox over the same writable directory.
+    async fn renew(&self, spec: &SandboxSpec, sandboxed: &mut Sandboxed) -> Result<(), AgentError> {
+        let next = self.context.sandbox.create(spec).await?;
+        std::mem::replace(&mut sandboxed.instance, next)
+            .destroy()
+            .await?;
+        Ok(())
     }
 
     /// A fresh sandbox with a fresh writable directory.
@@ -89,17 +185,19 @@ impl Job<'_> {
         what: &str,
     ) -> Result<Sandboxed, AgentError> {
         let run_dir = prepared.dir.next_run()?;
-        let mounts =
-            prepared
-                .dir
-                .mounts(&run_dir, &self.context.toolchains, &self.context.shared());
-        let spec = SandboxSpec {
-            name: format!("{}-{}-{what}", self.task.krate.id(), self.task.tier),
-            mounts,
-            limits: self.context.limits(self.task.options),
-        };
+        let spec = self.sandbox_spec(prepared, &run_dir, what);
         let instance = self.context.sandbox.create(&spec).await?;
         Ok(Sandboxed { instance, run_dir })
+    }
+
+    fn sandbox_spec(&self, prepared: &Prepared, run_dir: &RunDir, what: &str) -> SandboxSpec {
+        let shared = self.context.shared();
+        let toolchains = &self.context.toolchains;
+        SandboxSpec {
+            name: format!("{}-{}-{what}", self.task.krate.id(), self.task.tier),
+            mounts: prepared.dir.mounts(run_dir, toolchains, &shared),
+            limits: self.context.limits(self.task.options),
+        }
     }
 }
 
@@ -133,8 +231,6 @@ fn ending(run: &StepRun, limits: &Limits) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ejecta_core::limits::Usage;
-
     use super::*;
 
     #[test]
