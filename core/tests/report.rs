@@ -4,7 +4,7 @@ mod fixture;
 
 use ejecta_core::compare::Verdict;
 use ejecta_core::report::model::{Results, ResultsError, SideOutcome, model};
-use ejecta_core::report::{html, markdown, text};
+use ejecta_core::report::{html, junit, markdown, text};
 
 fn terminal(results: &Results) -> String {
     let lines = text::lines(results);
@@ -20,6 +20,48 @@ fn the_page() {
 #[test]
 fn the_summary() {
     insta::assert_snapshot!(markdown::render(&model(&fixture::whole())));
+}
+
+#[test]
+fn the_test_cases() {
+    insta::assert_snapshot!(junit::render(&model(&fixture::whole())));
+}
+
+/// One test case a crate, with the counts that the suite says, and text as it was.
+#[test]
+fn test_cases_are_well_formed() {
+    let results = model(&fixture::whole());
+    let text = junit::render(&results);
+    let document = roxmltree::Document::parse(&text).expect("well-formed");
+    let suite = document.root_element().first_element_child().expect("one");
+    let elements = |name: &str| {
+        let all = document.descendants();
+        all.filter(|n| n.has_tag_name(name)).count().to_string()
+    };
+    for (attribute, element) in [
+        ("tests", "testcase"),
+        ("failures", "failure"),
+        ("errors", "error"),
+        ("skipped", "skipped"),
+    ] {
+        assert_eq!(
+            suite.attribute(attribute),
+            Some(&*elements(element)),
+            "{element}"
+        );
+    }
+    assert_eq!(elements("testcase"), results.crates.len().to_string());
+    assert_eq!(
+        elements("failure"),
+        results.total(Verdict::Regressed).to_string()
+    );
+    let failures = document.descendants().filter(|n| n.has_tag_name("failure"));
+    let messages: Vec<&str> = failures.filter_map(|n| n.text()).collect();
+    assert!(
+        messages[2].contains("<script>alert(1)</script> \"'& |"),
+        "{messages:?}"
+    );
+    assert!(messages[2].contains("\\u{1b}[31mred"), "{messages:?}");
 }
 
 #[test]

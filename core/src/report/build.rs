@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::model::{
     ClusterResult, Cost, CrateResult, ErrorLine, ExperimentInfo, LockfileInfo, NotCovered, Results,
-    RunResult, SCHEMA, SideOutcome, SideResult, TierResult, Toolchain,
+    RunResult, SCHEMA, SideOutcome, SideResult, StepResult, TierResult, Toolchain,
 };
 use super::{Entry, Input, Tier, TierState, words};
 use crate::cluster::{self, Cause};
@@ -13,7 +13,9 @@ use crate::krate::{Crate, CrateId};
 use crate::limits::{LimitStop, Limits, Usage};
 use crate::log::clean;
 use crate::mode::Scope;
-use crate::outcome::{Diagnostic, JobRecord, Reason, Run, Side, UnitOutcome, UnitStatus};
+use crate::outcome::{
+    Diagnostic, JobRecord, Reason, Run, Side, StepOutcome, UnitOutcome, UnitStatus,
+};
 use crate::plan::Skip;
 use crate::protocol::LogFile;
 use crate::toolchain::{ToolchainInfo, ToolchainSpec};
@@ -259,7 +261,24 @@ fn run(run: &Run, id: &CrateId, scope: Scope, limits: &Limits) -> RunResult {
         reason: run.reason().cloned(),
         limit: limit_stop(run, limits),
         cost: cost(&usages),
+        features: run.features.iter().map(|f| clean(f)).collect(),
+        steps: run.steps.iter().map(step).collect(),
         log: log_path(run, id, scope),
+    }
+}
+
+fn step(step: &StepOutcome) -> StepResult {
+    let failed_tests = step.diagnostics.iter().filter_map(|d| d.test.as_deref());
+    StepResult {
+        step: step.step.clone(),
+        passed: step.exit.success(),
+        reason: step.reason.clone(),
+        units: step.units.clone(),
+        warnings: step.warnings.clone(),
+        tests: step.tests,
+        failed_tests: failed_tests.map(clean).collect(),
+        duration_ms: step.usage.wall_ms,
+        cpu_ms: step.usage.cpu_ms,
     }
 }
 
@@ -358,6 +377,7 @@ fn error_line(error: &Diagnostic) -> ErrorLine {
         code: error.code.clone(),
         message: clean(error.message.lines().next().unwrap_or("")),
         place: error.place.as_deref().map(clean),
+        test: error.test.as_deref().map(clean),
     }
 }
 

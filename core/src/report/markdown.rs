@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::model::{CrateResult, ErrorLine, Results};
-use super::words;
+use super::{steps, words};
 use crate::compare::Verdict;
 use crate::outcome::Side;
 
@@ -90,6 +90,13 @@ fn regression(out: &mut String, krate: &CrateResult) {
         }
     }
     out.push('\n');
+    for row in steps::worth_telling(krate) {
+        let [candidate, _] = &row.cells;
+        if candidate.bad {
+            let what = code(&candidate.lines.join("; "));
+            let _ = writeln!(out, "  - in step {}: {what}", code(&row.step));
+        }
+    }
 }
 
 fn not_compared(out: &mut String, results: &Results) {

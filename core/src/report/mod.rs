@@ -1,15 +1,17 @@
 //! Reports: from the records of an experiment to what people and programs read.
 //!
 //! [`Input`] is all that a report is made of; [`model`] draws the conclusions once, into a model
-//! that is also `results.json`; [`html`], [`markdown`] and [`text`] only render that model. Writing files is
-//! done elsewhere.
+//! that is also `results.json`; [`html`], [`markdown`], [`text`], [`junit`], [`crater`] and
+//! [`retry`] only render that model. Writing files is done elsewhere.
 
 mod build;
 pub mod crater;
 pub mod html;
+pub mod junit;
 pub mod markdown;
 pub mod model;
 pub mod retry;
+mod steps;
 pub mod text;
 mod words;
 

@@ -3,7 +3,7 @@
 //!
 //! Durations are in milliseconds, sizes in bytes, paths relative to the report's directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use semver::Version;
@@ -15,7 +15,7 @@ use crate::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, Lockfil
 use crate::krate::{CrateId, CrateName, Source};
 use crate::limits::{LimitStop, Limits};
 use crate::mode::{Mode, Scope};
-use crate::outcome::{LockfileOrigin, PackageRef, Reason, Side, UnitKey, UnitOutcome};
+use crate::outcome::{LockfileOrigin, PackageRef, Reason, Side, TestCounts, UnitKey, UnitOutcome};
 use crate::overrides::LimitOverrides;
 use crate::toolchain::ToolchainSpec;
 
@@ -283,6 +283,9 @@ pub struct ErrorLine {
     pub message: String,
     /// `file:line`.
     pub place: Option<String>,
+    /// The test that failed, where it is one and not a compilation.
+    #[serde(default)]
+    pub test: Option<String>,
 }
 
 /// One tier of a crate.
@@ -355,8 +358,38 @@ pub struct RunResult {
     pub limit: Option<LimitStop>,
     /// What it cost.
     pub cost: Cost,
+    /// The `#![feature]`s that the source names, in mode `unstable-features`.
+    #[serde(default)]
+    pub features: BTreeSet<String>,
+    /// Its steps, in the order in which they ran.
+    #[serde(default)]
+    pub steps: Vec<StepResult>,
     /// The log.
     pub log: Option<String>,
+}
+
+/// One cargo command of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepResult {
+    /// The step's name in its mode, such as `test-build`.
+    pub step: String,
+    /// Whether it succeeded.
+    pub passed: bool,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// The units of the crate that it spoke of.
+    pub units: Vec<UnitOutcome>,
+    /// Warnings about the crate's own code, by code.
+    pub warnings: BTreeMap<String, u32>,
+    /// How the tests ended, in a step that runs some.
+    pub tests: Option<TestCounts>,
+    /// The tests that failed, as far as they are named. Control characters are written out.
+    pub failed_tests: Vec<String>,
+    /// Wall-clock time.
+    pub duration_ms: u64,
+    /// CPU time, where it could be measured.
+    pub cpu_ms: Option<u64>,
 }
 
 impl Results {

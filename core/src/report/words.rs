@@ -76,11 +76,13 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
-/// `error[E0308]: mismatched types`.
+/// `error[E0308]: mismatched types`, or `test a::b: assertion failed`.
 pub(crate) fn error_text(error: &ErrorLine) -> String {
-    match &error.code {
-        Some(code) => format!("error[{code}]: {}", error.message),
-        None => format!("error: {}", error.message),
+    match (&error.test, &error.code) {
+        (Some(test), _) if error.message.is_empty() => format!("test {test} fails"),
+        (Some(test), _) => format!("test {test}: {}", error.message),
+        (None, Some(code)) => format!("error[{code}]: {}", error.message),
+        (None, None) => format!("error: {}", error.message),
     }
 }
 
@@ -155,19 +157,25 @@ pub fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Regressed => "fails with the candidate only, each time",
         Verdict::Error => "no result, because something of ours failed",
-        Verdict::SpuriousRegressed => "hit a limit of the sandbox with the candidate only",
+        Verdict::SpuriousRegressed => {
+            "hit a limit, or wanted what no sandbox has, with the candidate only"
+        }
         Verdict::Flaky => "did not do the same twice",
         Verdict::Fixed => "fails with the baseline only, each time",
-        Verdict::SpuriousFixed => "hit a limit of the sandbox with the baseline only",
+        Verdict::SpuriousFixed => {
+            "hit a limit, or wanted what no sandbox has, with the baseline only"
+        }
         Verdict::BuildFail => "the library or a binary fails on both sides",
         Verdict::TestFail => {
-            "the library builds; a test, an example or a bench fails on both sides"
+            "the library builds; a test, a doctest, an example or a bench fails on both sides"
         }
         Verdict::TestSkipped => "the library builds; the rest could not be tried",
         Verdict::TestPass => "fine with the candidate, and so no regression",
         Verdict::Broken => "the package itself is unusable",
         Verdict::PrepareFail => "its dependencies cannot be had",
-        Verdict::Skipped => "not run, or not comparable by design",
+        Verdict::Skipped => {
+            "not run, or refused by design: it needs a nightly compiler, or a newer Rust"
+        }
         Verdict::Unknown => "not finished",
     }
 }
@@ -189,6 +197,7 @@ pub(crate) fn why_not_covered(krate: &CrateResult) -> String {
         Verdict::Error => format!("an error of ours: {message}"),
         Verdict::Broken => format!("unusable package: {message}"),
         Verdict::PrepareFail => format!("dependencies cannot be had: {message}"),
+        Verdict::Skipped if tier.message.is_some() => message.to_owned(),
         _ => why_not_compared(krate, &tier.units),
     }
 }
@@ -204,9 +213,14 @@ fn why_not_compared(krate: &CrateResult, units: &[UnitComparison]) -> String {
     } else {
         "it"
     };
-    let nightly = Some(UnitStatus::NeedsNightly);
-    if any(&|u| u.baseline == nightly || u.candidate == nightly) {
+    let either = |status| any(&|u| u.baseline == Some(status) || u.candidate == Some(status));
+    if either(UnitStatus::NeedsNightly) {
         format!("{what} uses `#![feature]`, which one side refuses")
+    } else if either(UnitStatus::NeedsNewerRust) {
+        match first_error(krate) {
+            error if error.is_empty() => format!("{what} asks for a newer Rust than one side is"),
+            error => format!("one side refuses {what}: {error}"),
+        }
     } else if any(&|u| u.verdict == UnitVerdict::Flaky) {
         format!("{what} did not do the same twice")
     } else if any(&|u| u.verdict == UnitVerdict::Fail) {
