@@ -38,7 +38,7 @@ pub struct Cli {
 pub enum Command {
     /// Run an experiment on this machine, and leave a report
     Run(Box<RunArgs>),
-    /// Write the report of an experiment's directory anew, or print it
+    /// Write a report anew, or print it in one of its forms
     Report(ReportArgs),
     /// Say which crates a selection means, without building anything
     Crates(CratesArgs),
@@ -212,11 +212,15 @@ pub enum MessageFormat {
 /// `ejecta report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The directory of an experiment
-    pub dir: PathBuf,
-    /// Print it in this form, rather than write all of them into the directory
+    /// The directory of an experiment, or a published `results.json`
+    #[arg(value_name = "DIR|RESULTS")]
+    pub from: PathBuf,
+    /// Print it in this form, rather than write the whole report beside the results
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<ReportFormat>,
+    /// Write it into this directory: the form, or without one the whole report, with its logs
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// `ejecta report --format`.
@@ -224,12 +228,17 @@ pub struct ReportArgs {
 pub enum ReportFormat {
     /// One page
     Html,
-    /// `results.json`
+    /// `results.json`, as docs/results.md describes it
     Json,
     /// A summary
     Markdown,
     /// What `ejecta run` prints at the end
     Text,
+    /// Test results, one test case a crate
+    Junit,
+    /// The files of rust-lang/crater, for its readers: `results.json`, `config.json`,
+    /// `retry-regressed-list.txt` and the logs (printed: only the first)
+    CraterJson,
 }
 
 /// `ejecta crates`.

@@ -3,15 +3,15 @@
 mod cli;
 mod error;
 mod exit;
+mod report;
 mod run;
 
 use std::io::Write as _;
 use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command, DenylistCommand, ReportArgs, ReportFormat};
+use cli::{Cli, Command, DenylistCommand};
 use ejecta_agent::sandbox::native;
-use ejecta_core::report::{html, markdown, text};
 use error::Failure;
 use exit::Exit;
 use tracing_subscriber::EnvFilter;
@@ -56,7 +56,7 @@ fn start_logging(filter: &str) -> Result<(), Failure> {
 async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => return run::run(&args).await,
-        Command::Report(args) => report(&args).await?,
+        Command::Report(args) => print(&report::report(&args).await?)?,
         Command::Crates(args) => {
             let names = run::crates(&args).await?;
             print(&(names.join("\n") + "\n"))?;
@@ -69,24 +69,6 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Nothing)
-}
-
-async fn report(args: &ReportArgs) -> Result<(), Failure> {
-    let results = run::read(&args.dir).await?;
-    match args.format {
-        Some(ReportFormat::Html) => print(&html::render(&results)),
-        Some(ReportFormat::Json) => print(&results.to_json()),
-        Some(ReportFormat::Markdown) => print(&markdown::render(&results)),
-        Some(ReportFormat::Text) => {
-            let lines: Vec<String> = text::lines(&results).into_iter().map(|l| l.text).collect();
-            print(&(lines.join("\n") + "\n"))
-        }
-        None => {
-            run::report::write(&args.dir, &results)?;
-            let page = args.dir.join(run::report::PAGE);
-            print(&format!("report: {}\n", page.display()))
-        }
-    }
 }
 
 fn check_denylist(file: &Path) -> Result<(), Failure> {

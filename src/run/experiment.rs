@@ -119,6 +119,11 @@ impl Begun {
     }
 }
 
+/// Whether `dir` holds the store of an experiment.
+pub fn is_in(dir: &Path) -> bool {
+    dir.join(DATABASE).is_file()
+}
+
 /// Finds the experiment in a directory again.
 ///
 /// # Errors
@@ -126,7 +131,7 @@ impl Begun {
 pub async fn resume(dir: &Path, hint: &str) -> Result<Begun, Failure> {
     let shown = dir.display();
     let none = || Failure::input(format!("there is no experiment in `{shown}`")).hint(hint);
-    if !dir.join(DATABASE).is_file() {
+    if !is_in(dir) {
         return Err(none());
     }
     let home = Home::take(dir)?;

@@ -495,6 +495,11 @@ fn exit_of(results: &Results, interrupted: bool) -> Exit {
     }
 }
 
+/// Whether a directory is that of an experiment.
+pub fn is_experiment(dir: &Path) -> bool {
+    experiment::is_in(dir)
+}
+
 /// `ejecta report`: reads the experiment of a directory.
 ///
 /// # Errors

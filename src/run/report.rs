@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ejecta_core::experiment::Experiment;
 use ejecta_core::report::model::{self, Results};
-use ejecta_core::report::{Entry, Input, Tier, TierState, html, markdown};
+use ejecta_core::report::{Entry, Input, Tier, TierState, html, markdown, retry};
 use ejecta_core::toolchain::ToolchainInfo;
 use ejecta_server::store::{JobState, Store, all_results};
 use jiff::Timestamp;
@@ -38,6 +38,8 @@ pub const PAGE: &str = "index.html";
 pub const RESULTS: &str = "results.json";
 /// See [`PAGE`].
 pub const SUMMARY: &str = "summary.md";
+/// See [`PAGE`].
+pub const RETRY: &str = retry::FILE;
 
 /// Draws the conclusions from all that the store knows.
 ///
@@ -96,10 +98,16 @@ pub async fn results(store: &dyn Store, experiment: &Experiment) -> Result<Resul
 pub fn write(dir: &Path, results: &Results) -> Result<(), Failure> {
     replace(&dir.join(RESULTS), &results.to_json())?;
     replace(&dir.join(SUMMARY), &markdown::render(results))?;
+    let retry = retry::crates(results, &retry::WORTH_A_RETRY);
+    replace(&dir.join(RETRY), &retry::render(&retry))?;
     replace(&dir.join(PAGE), &html::render(results))
 }
 
-fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes one file, whole or not at all.
+///
+/// # Errors
+/// [`Failure`] that names the file.
+pub fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || {
         let mut file = tempfile::Builder::new()
