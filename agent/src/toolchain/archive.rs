@@ -462,3 +462,7 @@ fn wrong(path: &Path, source: io::Error) -> ArchiveError {
         source,
     }
 }
+
+#[cfg(test)]
+#[path = "archive_tests.rs"]
+mod tests;

@@ -18,6 +18,8 @@ mod lab;
 mod manifest;
 mod registry;
 mod running;
+mod toolchains;
+mod xz;
 
 pub use archive::{RawEntry, gzip, hostile_tar, tar_of};
 pub use crates::{crates_dir, publish_crates};
@@ -29,3 +31,5 @@ pub use lab::{Ended, Lab};
 pub use manifest::fixture_from_dir;
 pub use registry::{LocalRegistry, Published, SeenRequest};
 pub use running::{Running, Signal};
+pub use toolchains::{SeenDownload, ToolchainServer, component_archive, host_triple};
+pub use xz::xz;
