@@ -245,7 +245,8 @@ fn crates_with_one_cause_are_one_cluster() {
     let results = model(&fixture::whole());
     assert_eq!(results.clusters.len(), 2);
     let first = &results.clusters[0];
-    assert_eq!(first.root.to_string(), "time 0.3.20");
+    let root = first.root.as_ref().expect("one package fails");
+    assert_eq!(root.to_string(), "time 0.3.20");
     assert_eq!(first.crates.len(), 2);
     for krate in results.with_verdict(Verdict::Regressed) {
         let id = krate.cluster.as_ref().expect("regressed");

@@ -7,7 +7,7 @@ use super::model::{
     RunResult, SCHEMA, SideOutcome, SideResult, StepResult, TierResult, Toolchain,
 };
 use super::{Entry, Input, Tier, TierState, words};
-use crate::cluster::{self, Cause};
+use crate::cluster::{self, Cause, Weight};
 use crate::compare::{self, UnitComparison, Verdict};
 use crate::krate::{Crate, CrateId};
 use crate::limits::{LimitStop, Limits, Usage};
@@ -26,11 +26,13 @@ pub fn model(input: &Input) -> Results {
     let mut causes = Vec::new();
     let mut crates: Vec<CrateResult> = Vec::with_capacity(input.entries.len());
     for entry in &input.entries {
-        let (krate, cause) = krate(entry, config.scope, &config.limits);
-        causes.extend(cause.map(|cause| (krate.id.clone(), cause)));
+        let (krate, found) = krate(entry, config.scope, &config.limits);
+        if !found.is_empty() {
+            causes.push((krate.id.clone(), found));
+        }
         crates.push(krate);
     }
-    let clusters = cluster::group(causes);
+    let clusters = cluster::group_weighted(causes, |_| Weight::default());
     let of: BTreeMap<&CrateId, &cluster::ClusterId> = clusters
         .iter()
         .flat_map(|c| c.crates.iter().map(move |krate| (krate, &c.id)))
@@ -107,17 +109,22 @@ fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
 fn cluster_result(cluster: cluster::Cluster) -> ClusterResult {
     ClusterResult {
         id: cluster.id,
+        kind: cluster.cause.kind,
         signature: cluster.cause.signature,
+        place: cluster.cause.place.as_deref().map(clean),
         code: cluster.cause.code,
-        root: cluster.cause.root,
+        root: cluster.root,
         crates: cluster.crates,
-        dependents: None,
+        also: cluster.also,
+        related: cluster.related,
+        dependents: cluster.weight.dependents,
+        downloads: cluster.weight.downloads,
         rendered: cluster.cause.error.map(|e| clean(&e.rendered)),
     }
 }
 
-/// A crate, and the cause where it regressed.
-fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Option<Cause>) {
+/// A crate, and the causes where it regressed.
+fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Vec<Cause>) {
     let krate = &entry.plan.krate;
     let options = &entry.plan.options;
     let limits = options.limits(limits);
@@ -167,8 +174,8 @@ fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Option<C
             .or_else(|| tiers.iter().find_map(|t| t.message.clone())),
         tiers,
     };
-    let cause = record.and_then(|record| cause(krate, record, &result));
-    (result, cause)
+    let causes = record.map_or_else(Vec::new, |record| causes(krate, record, &result));
+    (result, causes)
 }
 
 fn verdict(skipped: Option<&Skip>, tiers: &[TierResult]) -> Verdict {
@@ -182,13 +189,15 @@ fn verdict(skipped: Option<&Skip>, tiers: &[TierResult]) -> Verdict {
     }
 }
 
-fn cause(krate: &Crate, record: &JobRecord, result: &CrateResult) -> Option<Cause> {
+fn causes(krate: &Crate, record: &JobRecord, result: &CrateResult) -> Vec<Cause> {
     if result.verdict != Verdict::Regressed {
-        return None;
+        return Vec::new();
     }
     let (baselines, candidates) = compare::deciding_runs(&record.runs);
-    let candidate = candidates.iter().find(|run| !run.passed())?;
-    Some(cluster::cause(krate, candidate, &baselines, &result.units))
+    let failed = |run: &&&Run| !run.passed() || run.reason().is_some();
+    candidates.iter().find(failed).map_or_else(Vec::new, |run| {
+        cluster::causes(krate, run, &baselines, &result.units)
+    })
 }
 
 fn record(tier: &Tier) -> Option<&JobRecord> {

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterId;
+use crate::cluster::history::Known;
+use crate::cluster::{CauseKind, ClusterId};
 use crate::compare::{UnitComparison, Verdict};
 use crate::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, LockfilePolicy};
 use crate::krate::{CrateId, CrateName, Source};
@@ -164,18 +165,48 @@ pub struct NotCovered {
 pub struct ClusterResult {
     /// Its identity: equal causes have equal ones in all experiments.
     pub id: ClusterId,
+    /// What kind of thing went wrong.
+    #[serde(default)]
+    pub kind: CauseKind,
     /// The normalised message.
     pub signature: String,
     /// The code of the error.
     pub code: Option<String>,
-    /// The package that fails.
-    pub root: PackageRef,
-    /// The regressed crates, in the order of the plan.
+    /// The file in the package that fails, or for a crash the file of the compiler; `null` where
+    /// the crates have none in common.
+    #[serde(default)]
+    pub place: Option<String>,
+    /// The package that fails; `null` where many crates fail in themselves for one cause.
+    pub root: Option<PackageRef>,
+    /// The regressed crates for which it is the first cause, in the order of the plan.
     pub crates: Vec<CrateId>,
-    /// How many crates depend on them; `null` where nobody counted.
+    /// Regressed crates of other clusters that have this cause too, in the order of the plan.
+    #[serde(default)]
+    pub also: Vec<CrateId>,
+    /// Clusters that look like the same cause in another package or version, largest first.
+    #[serde(default)]
+    pub related: Vec<ClusterId>,
+    /// How many crates depend on its crates, in sum; `null` where nobody counted.
     pub dependents: Option<u64>,
-    /// The error in the first of the crates, as rustc rendered it.
+    /// How often its crates were downloaded, in sum; `null` where nobody counted.
+    #[serde(default)]
+    pub downloads: Option<u64>,
+    /// The error in one of the crates, as rustc rendered it.
     pub rendered: Option<String>,
+}
+
+impl ClusterResult {
+    /// What [`crate::cluster::history`] compares.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            id: &self.id,
+            kind: self.kind,
+            root: self.root.as_ref(),
+            code: self.code.as_deref(),
+            signature: &self.signature,
+            place: self.place.as_deref(),
+        }
+    }
 }
 
 /// One crate.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::signature::MAX_CHARS;
 use super::*;
 use crate::compare;
-use crate::krate::{Checksum, CrateName, Source};
+use crate::krate::{Checksum, Crate, CrateName, Source};
 use crate::limits::Usage;
-use crate::outcome::{Side, StepExit, StepOutcome, UnitOutcome, UnitStatus};
+use crate::outcome::{
+    Reason, Run, Side, StepExit, StepOutcome, UnitKey, UnitKind, UnitOutcome, UnitStatus,
+};
 
 fn krate(name: &str) -> Crate {
     Crate {
@@ -122,7 +125,7 @@ fn crates_that_share_a_broken_dependency_are_one_cluster() {
         (krate("b").id(), cause_of("b", &good, &dependency(2))),
     ]);
     assert_eq!(clusters.len(), 2);
-    assert_eq!(clusters[0].cause.root, package("time"));
+    assert_eq!(clusters[0].root, Some(package("time")));
     assert_eq!(
         clusters[0].cause.signature,
         "type annotations needed at <path>:<n>"
@@ -253,30 +256,173 @@ fn signatures_hold_what_two_places_have_in_common() {
         ),
         (
             "`{closure#0}` of rustc deadbeef01",
-            "`{closure#<n>}` of rustc <hash>",
+            "`{closure}` of rustc <hash>",
         ),
         ("version 1.95.0 .. end", "version <n>.<n>.<n> .. end"),
         ("first\nsecond", "first"),
         ("a \t b\u{1b}[2J", "a b\\u{<n>b}[<n>J"),
+        (
+            "`'a`, `'_#3r`, `'?4` and `'static`",
+            "`'_`, `'_`, `'_` and `'static`",
+        ),
+        ("can't find 'it'", "can't find 'it'"),
+        ("`{closure@src/lib.rs:4:13: 4:15}`", "`{closure}`"),
+        ("`[closure@src/lib.rs:4:13: 4:[15]]` x", "`{closure}` x"),
+        (
+            "`{async block@a.rs:1:2: 3:4}`, `a::{impl#3}::f`",
+            "`{async block}`, `a::{impl}::f`",
+        ),
+        (
+            "`{{closure}}` {shim:vtable#0}",
+            "`{closure}` {shim:vtable#<n>}",
+        ),
+        ("`T/#0` and `Vec<U/#12>`", "`T` and `Vec<U>`"),
+        ("foo[8a9b01]::bar in [u8; 4]", "foo::bar in [u8; <n>]"),
+        ("my_crate::a in my_crate", "<crate>::a in my_crate"),
+        ("_ZN3foo3bar17h0123456789abcdefE", "_ZN3foo3bar"),
+        ("at 0x7fff12345678", "at <hash>"),
         ("", ""),
     ];
     for (message, expected) in table {
         assert_eq!(signature(message, "my-crate"), expected, "{message}");
     }
     let long = signature(&"ä ".repeat(500), "x");
-    assert_eq!(long.chars().count(), MAX_SIGNATURE_CHARS + 1);
+    assert_eq!(long.chars().count(), MAX_CHARS + 1);
+}
+
+/// The cause of a crate that fails in itself.
+fn own(name: &str, code: &str, text: &str) -> Cause {
+    Cause {
+        kind: CauseKind::Error,
+        root: package(name),
+        own: true,
+        shared: true,
+        code: Some(code.to_owned()),
+        signature: text.to_owned(),
+        general: text.to_owned(),
+        place: Some("src/lib.rs".to_owned()),
+        follows: false,
+        error: None,
+    }
+}
+
+fn in_dependency(name: &str, code: &str, text: &str) -> Cause {
+    Cause {
+        own: false,
+        ..own(name, code, text)
+    }
+}
+
+fn id(name: &str) -> CrateId {
+    krate(name).id()
 }
 
 #[test]
 fn identities_never_change() {
-    let cause = Cause {
-        root: package("time"),
-        code: Some("E0282".to_owned()),
-        signature: "type annotations needed".to_owned(),
-        error: None,
+    let text = "type annotations needed";
+    let one = |cause| group([(id("a"), cause)])[0].id.clone();
+    insta::assert_snapshot!(one(in_dependency("time", "E0282", text)), @"4ae4d630fdfcaa9a");
+    insta::assert_snapshot!(one(own("time", "E0282", text)), @"96648c54e96d6d31");
+    assert_eq!(
+        one(own("time", "E0282", text)),
+        one(own("other", "E0282", text)),
+        "the names of crates that fail in themselves play no role"
+    );
+    assert_eq!(group::fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(group::fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+}
+
+#[test]
+fn a_crate_with_two_causes_belongs_to_the_first_and_is_listed_under_the_second() {
+    let first = || in_dependency("x", "E0001", "one");
+    let second = || in_dependency("y", "E0002", "another");
+    let after = || Cause {
+        follows: true,
+        ..own("a", "E0003", "a third")
     };
-    assert_eq!(cause.id(), cause.id());
-    assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-    insta::assert_snapshot!(cause.id(), @"4cfc3071362cbc51");
+    let crates = [
+        (id("a"), vec![first(), second(), after()]),
+        (id("b"), vec![second()]),
+    ];
+    let clusters = group_weighted(crates.clone(), |_| Weight::default());
+    let seen: Vec<(&str, usize, usize)> = clusters
+        .iter()
+        .map(|c| (&*c.cause.signature, c.crates.len(), c.also.len()))
+        .collect();
+    assert_eq!(seen, [("another", 1, 1), ("one", 1, 0)]);
+    let leads = [(id("c"), vec![own("c", "E0003", "a third")])];
+    let clusters = group_weighted(crates.into_iter().chain(leads), |_| Weight::default());
+    let third = clusters.iter().find(|c| c.cause.signature == "a third");
+    let third = third.expect("it is the first cause of c");
+    assert_eq!(
+        (&third.crates, &third.also),
+        (&vec![id("c")], &vec![id("a")])
+    );
+}
+
+#[test]
+fn a_crate_that_is_also_a_failing_dependency_is_of_one_cluster_with_its_dependents() {
+    let clusters = group([
+        (id("time"), own("time", "E0282", "needs types")),
+        (id("a"), in_dependency("time", "E0282", "needs types")),
+        (id("b"), own("b", "E0282", "needs types")),
+    ]);
+    assert_eq!(clusters[0].crates, [id("time"), id("a")]);
+    assert_eq!(clusters[0].root, Some(package("time")));
+    assert_eq!(clusters[1].crates, [id("b")]);
+    assert_eq!(clusters[0].related, [clusters[1].id.clone()]);
+}
+
+#[test]
+fn weights_rank_clusters_and_never_drown_their_sizes() {
+    let crates = ["a", "b", "c", "d"].map(|n| {
+        let text = if n == "a" { "one" } else { "another" };
+        (id(n), vec![own(n, "E0001", text)])
+    });
+    let unknown = group_weighted(crates.clone(), |_| Weight::default());
+    assert_eq!(unknown[0].cause.signature, "another");
+    assert_eq!(unknown[0].weight, Weight::default());
+    let heavy = |k: &CrateId| Weight {
+        dependents: Some(if *k == id("a") { 60_000 } else { 1 }),
+        downloads: None,
+    };
+    let weighted = group_weighted(crates.clone(), heavy);
+    assert_eq!(weighted[0].cause.signature, "one");
+    assert_eq!(weighted[1].weight.dependents, Some(3));
+    let many = (0..12).map(|n| {
+        let name = format!("more{n}");
+        (id(&name), vec![own(&name, "E0001", "another")])
+    });
+    let weighted = group_weighted(crates.into_iter().chain(many), heavy);
+    assert_eq!(weighted[0].cause.signature, "another");
+}
+
+/// Prints how long it takes: `cargo test -p ejecta-core --release -- --ignored --nocapture time`.
+#[test]
+#[ignore = "measures time"]
+fn time_of_ten_thousand_regressions() {
+    let words = [
+        "found", "trait", "value", "needed", "moved", "bound", "type", "scope",
+    ];
+    for (what, n) in [("few causes", 40), ("ten thousand causes", 10_000)] {
+        let crates: Vec<(CrateId, Vec<Cause>)> = (0..10_000_usize)
+            .map(|i| {
+                let name = format!("c{i}");
+                let text: Vec<String> = (0..24)
+                    .map(|k| match k % 3 {
+                        0 => format!("w{}", (i % n) * (k + 7) % 997),
+                        _ => words[(i % n + k * k) % words.len()].to_owned(),
+                    })
+                    .collect();
+                (id(&name), vec![own(&name, "E0277", &text.join(" "))])
+            })
+            .collect();
+        let start = std::time::Instant::now();
+        let clusters = group_weighted(crates, |_| Weight::default());
+        println!(
+            "{what}: {} clusters in {:?}",
+            clusters.len(),
+            start.elapsed()
+        );
+    }
 }
