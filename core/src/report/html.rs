@@ -242,7 +242,7 @@ fn clusters(results: &Results) -> Vec<ClusterView> {
                 id: cluster.id.to_string(),
                 code: cluster.code.clone(),
                 signature: cluster.signature.clone(),
-                root: words::root(cluster),
+                root: cluster.root_text(),
                 rendered: cluster.rendered.clone(),
                 table: table(Verdict::Regressed, crates, &size),
                 size,

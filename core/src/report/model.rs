@@ -196,6 +196,15 @@ pub struct ClusterResult {
 }
 
 impl ClusterResult {
+    /// What fails, for people: `time 0.3.34`.
+    pub fn root_text(&self) -> String {
+        match &self.root {
+            Some(root) => root.to_string(),
+            None if self.kind == CauseKind::Ice => "the compiler".to_owned(),
+            None => "each crate itself".to_owned(),
+        }
+    }
+
     /// What [`crate::cluster::history`] compares.
     pub fn known(&self) -> Known<'_> {
         Known {

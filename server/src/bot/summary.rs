@@ -88,7 +88,7 @@ impl Summary {
             };
             Cluster {
                 title: one_line(&title),
-                root: one_line(&cluster.root.to_string()),
+                root: one_line(&cluster.root_text()),
                 crates: cluster.crates.len(),
                 listed: of_cluster().take(MAX_CRATES).map(line).collect(),
                 dependents: cluster.dependents,
