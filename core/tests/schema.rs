@@ -6,6 +6,7 @@ mod fixture;
 use std::collections::BTreeSet;
 
 use boon::{Compiler, SchemaIndex, Schemas};
+use ejecta_core::cluster::CauseKind;
 use ejecta_core::compare::{Tally, UnitComparison, UnitVerdict, Verdict};
 use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, LockfilePolicy};
 use ejecta_core::git::{Commit, GitUrl};
@@ -231,6 +232,10 @@ fn the_schema_has_every_word_and_no_other() {
         ("/$defs/Need", variants::<Need>()),
         ("/$defs/LimitHit", variants::<LimitHit>()),
         ("/$defs/UnitStatus", variants::<UnitStatus>()),
+        (
+            "/$defs/ClusterResult/properties/kind",
+            variants::<CauseKind>(),
+        ),
         (
             "/$defs/ExperimentInfo/properties/lockfile",
             variants::<LockfilePolicy>(),

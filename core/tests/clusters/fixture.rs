@@ -217,7 +217,8 @@ impl Fixture {
             let line = line.replace("CRATE", name);
             reader.stderr(line.as_bytes());
         }
-        let (mut outcome, _) = reader.finish("check", StepExit::Code(101), false, Usage::default());
+        let read = reader.finish("check", StepExit::Code(101), false, Usage::default());
+        let mut outcome = read.outcome;
         let silent = krate.compile.is_empty() && krate.stderr.is_empty();
         if silent {
             outcome.diagnostics.clear();
