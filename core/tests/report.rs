@@ -3,6 +3,7 @@
 mod fixture;
 
 use ejecta_core::compare::Verdict;
+use ejecta_core::experiment::Compare;
 use ejecta_core::report::model::{Results, ResultsError, SideOutcome, model};
 use ejecta_core::report::{html, junit, markdown, text};
 
@@ -338,4 +339,76 @@ fn an_unsafe_log_name_is_no_path() {
     let results = model(&input);
     let candidate = results.crates[0].candidate.as_ref().expect("it ran");
     assert_eq!(candidate.log, None);
+}
+
+#[test]
+fn the_command_does_the_same_again() {
+    let command = |results: &Results| {
+        let page = html::render(results);
+        let (_, rest) = page.split_once("Run it again</h2>").expect("a section");
+        let (_, rest) = rest
+            .split_once("<pre tabindex=\"0\">")
+            .expect("the command");
+        let (command, _) = rest.split_once("</pre>").expect("its end");
+        command.to_owned()
+    };
+    let mut results = model(&fixture::quiet());
+    let e = &mut results.experiment;
+    e.selection = "demo".to_owned();
+    let usual = "ejecta run --baseline 1.95.0 --candidate &#39;nightly+rustflags=-D warnings&#39; \
+                 --crates demo --mode check-only --scope all --lockfile auto \
+                 --baseline-runs on-failure --cap-lints warn";
+    assert_eq!(command(&results), format!("{usual} --seed 7"));
+    let e = &mut results.experiment;
+    e.compare = Compare::Warnings;
+    e.confirmations = 3;
+    e.limits.memory_bytes = 512 << 20;
+    e.limits.wall_seconds = 60;
+    let registry = e.registry.as_mut().expect("in the fixture");
+    registry.public = false;
+    e.image = Some("debian:12".to_owned());
+    e.runtime = Some("runsc".to_owned());
+    assert_eq!(
+        command(&results),
+        format!(
+            "{usual} --compare warnings --confirmations 3 --memory 512 --timeout 60 \
+             --registry https://index.example/ --image debian:12 --runtime runsc --seed 7"
+        )
+    );
+}
+
+#[test]
+fn steps_that_say_more_than_units_are_told() {
+    let mut results = model(&fixture::whole());
+    let mut crates = results.crates.iter();
+    let at = crates
+        .position(|c| c.name.as_str() == "tested")
+        .expect("there");
+    let page = html::render(&results);
+    assert!(
+        page.contains("<p>tests: 11 passed, 1 failed, 2 ignored</p>"),
+        "{page}"
+    );
+    assert!(page.contains("<p>failed: tests::rounds</p><p>warnings: 2 dead_code</p>"));
+    assert_eq!(
+        page.matches("<details class=\"steps\">").count(),
+        1,
+        "of one crate"
+    );
+
+    results.crates[at].verdict = Verdict::Regressed;
+    let id = results.crates[at].id.clone();
+    results.crates[at].cluster = Some(results.clusters[0].id.clone());
+    results.clusters[0].crates.push(id);
+    let summary = markdown::render(&results);
+    let step = "  - in step `test`: `tests fail; fails: lib x (test); \
+                tests: 11 passed, 1 failed, 2 ignored; failed: tests::rounds; \
+                warnings: 2 dead_code`\n";
+    assert!(summary.contains(step), "{summary}");
+    assert!(!summary.contains("in step `doctest`"), "it passes");
+
+    let run = &mut results.crates[at].tiers[0].runs[0];
+    run.features = ["never_type", "test"].map(str::to_owned).into();
+    let page = html::render(&results);
+    assert!(page.contains("<p>features: never_type, test</p>"), "{page}");
 }

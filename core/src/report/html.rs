@@ -3,6 +3,8 @@
 //! Everything from outside goes through the template's escaping; the page's policy allows nothing
 //! but its own style sheet, by hash.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use jiff::Timestamp;
 
@@ -10,16 +12,19 @@ use super::model::{CrateResult, Results, Toolchain};
 use super::steps::{self, StepRow};
 use super::words;
 use crate::compare::{UnitComparison, UnitVerdict, Verdict};
+use crate::experiment::Compare;
 use crate::outcome::{Side, UnitStatus};
 
 /// The style sheet, as it stands in the page.
 const CSS: &str = include_str!("../../templates/style.css");
 /// Its SHA-256 in base64; a test says what it must be.
-const CSS_SHA256: &str = "9cg7mCkyLbGnd9k8pUkKlf7YUE+WumbZ3UNSOxS47KI=";
+const CSS_SHA256: &str = "myLlZwJbG6+eB1w1eFcYQnqZj/nBHNY6q1O+MexYIMA=";
 
 /// How many rows a table has at most, and how many units or names a row.
 const MAX_ROWS: usize = 2_000;
 const MAX_UNITS: usize = 6;
+/// How many features of the compiler a row names.
+const MAX_FEATURES: usize = 12;
 
 /// Renders the page. Control characters are written out as `\u{..}`.
 pub fn render(results: &Results) -> String {
@@ -218,6 +223,12 @@ fn facts(results: &Results) -> Vec<Fact> {
         fact("baseline runs", e.baseline_runs.name()),
         fact("lint cap", e.cap_lints.name()),
     ];
+    if e.compare != Compare::default() {
+        facts.push(fact("compared", e.compare.name()));
+    }
+    if let Some(registry) = e.registry.as_ref().filter(|r| !r.public) {
+        facts.push(fact("registry", registry.index.clone()));
+    }
     facts.extend(e.sandbox.as_ref().map(|s| fact("sandbox", s.clone())));
     facts.extend(e.started.map(|t| fact("started", time(t))));
     facts.extend(e.finished.map(|t| fact("finished", time(t))));
@@ -292,6 +303,7 @@ fn row(krate: &CrateResult) -> Row {
     let failed = !matches!(krate.verdict, Verdict::TestPass | Verdict::Unknown);
     let error = words::first_error(krate);
     let mut lines = units(krate);
+    lines.extend(features(krate));
     lines.extend(krate.skip.clone());
     lines.extend(krate.message.clone());
     Row {
@@ -322,6 +334,18 @@ fn row(krate: &CrateResult) -> Row {
 
 fn figure(ms: Option<u64>) -> String {
     ms.map_or_else(String::new, words::duration)
+}
+
+/// The features that the source of a crate names, where they were looked for.
+fn features(krate: &CrateResult) -> Option<String> {
+    let runs = krate.tiers.iter().flat_map(|t| &t.runs);
+    let all: BTreeSet<&str> = runs.flat_map(|r| &r.features).map(String::as_str).collect();
+    let shown: Vec<&str> = all.iter().copied().take(MAX_FEATURES).collect();
+    let more = match all.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!all.is_empty()).then(|| format!("features: {}{more}", shown.join(", ")))
 }
 
 /// The units that matter for the verdict of a crate.
