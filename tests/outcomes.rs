@@ -336,6 +336,31 @@ fn check(lab: &Lab, table: &[Expected], ended: &Ended) {
     assert_eq!(values(&results["crates"]).count(), table.len());
     check_summary(&lab.read("out", "summary.md"), table);
     check_page(&lab.read("out", "index.html"), table);
+    check_crater(lab, table);
+}
+
+/// The file for crater's readers has the same word for each crate and for each side that ran.
+fn check_crater(lab: &Lab, table: &[Expected]) {
+    let ended = lab.ejecta(["report", "out", "--format", "crater-json"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let results: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let rows: Vec<&Value> = values(&results["crates"]).collect();
+    assert_eq!(rows.len(), table.len());
+    for expected in table {
+        let name = expected.krate;
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row["krate"]["Registry"]["name"] == name);
+        let row = row.unwrap_or_else(|| panic!("no {name} in {results}"));
+        let word = row["res"].as_str().expect("a word");
+        let same = word == expected.verdict;
+        let by_chance = expected.verdict == "flaky" && word.starts_with("spurious-");
+        assert!(same || by_chance, "{name}: {word}");
+        for (n, side) in [expected.baseline, expected.candidate].iter().enumerate() {
+            let run = row["runs"][n]["res"].as_str().unwrap_or("");
+            let outcome = side.split(' ').next().unwrap_or("");
+            assert!(run.starts_with(outcome), "{name}: {run} is no {side}");
+        }
+    }
 }
 
 /// One line of the table, to compare.
