@@ -3,6 +3,7 @@
 //! Pure all through: no IO, no async, no clock, no randomness of its own. Whoever calls passes the
 //! time and the seed in. It knows nothing of sandboxes, databases, terminals or registries' servers.
 
+pub mod capability;
 pub mod classify;
 pub mod cluster;
 pub mod compare;
@@ -14,6 +15,7 @@ mod harness;
 mod ice;
 pub mod job;
 pub mod krate;
+pub mod lifecycle;
 pub mod limits;
 pub mod lockfile;
 pub mod log;
@@ -26,7 +28,9 @@ pub mod package_id;
 pub mod patterns;
 pub mod plan;
 pub mod protocol;
+pub mod queue;
 pub mod report;
+pub mod retry;
 pub mod rust_version;
 mod script;
 pub mod selection;
