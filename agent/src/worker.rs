@@ -5,9 +5,11 @@
 //! lost, or the agent stops: the job is dropped, and given back unstarted where it still is ours.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ejecta_core::capability::Capabilities;
 use ejecta_core::job::{JobId, LeaseId};
 use ejecta_core::outcome::Side;
 use ejecta_core::protocol::{
@@ -26,8 +28,10 @@ use crate::spool::Spool;
 /// How an agent works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// The agent's name, for people.
+    /// The agent's name: the one that its token is for.
     pub name: String,
+    /// What it can do.
+    pub capabilities: Capabilities,
     /// Jobs at once, at least 1.
     pub jobs: u32,
     /// Stop when the coordinator has no unfinished job left, rather than wait for more.
@@ -99,12 +103,21 @@ pub enum WorkEnd {
     },
 }
 
-/// The leases that are alive here, each with the means to drop its job.
+/// A lease that is alive here.
+#[derive(Clone)]
+struct Alive {
+    /// Drops its job.
+    dropped: CancellationToken,
+    /// Changes whenever its job has got on.
+    progress: Arc<AtomicU64>,
+}
+
+/// The leases that are alive here.
 #[derive(Clone, Default)]
-struct Leases(Arc<Mutex<BTreeMap<LeaseId, CancellationToken>>>);
+struct Leases(Arc<Mutex<BTreeMap<LeaseId, Alive>>>);
 
 impl Leases {
-    fn with<T>(&self, change: impl FnOnce(&mut BTreeMap<LeaseId, CancellationToken>) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut BTreeMap<LeaseId, Alive>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -233,14 +246,20 @@ impl Worker {
             protocol: PROTOCOL,
             agent: self.options.name.clone(),
             slots: u32::try_from(slots).unwrap_or(u32::MAX),
+            capabilities: self.options.capabilities.clone(),
         };
         self.client.claim(&request).await
     }
 
     fn start(&self, grant: Grant, running: &mut JoinSet<()>, stop: &CancellationToken) {
         let dropped = stop.child_token();
+        let progress = Arc::new(AtomicU64::new(0));
+        let alive = Alive {
+            dropped: dropped.clone(),
+            progress: Arc::clone(&progress),
+        };
         self.leases
-            .with(|leases| leases.insert(grant.lease.clone(), dropped.clone()));
+            .with(|leases| leases.insert(grant.lease.clone(), alive));
         let doing = Doing {
             client: self.client.clone(),
             spool: self.spool.clone(),
@@ -251,6 +270,7 @@ impl Worker {
                 tier: grant.tier,
             },
             grant,
+            progress,
             health: Arc::clone(&self.health),
             begun: self.health.begin(),
         };
@@ -265,7 +285,7 @@ impl Worker {
     /// Drops what still runs, and waits for it to be gone.
     async fn drop_all(&self, running: &mut JoinSet<()>) {
         self.leases
-            .with(|leases| leases.values().for_each(CancellationToken::cancel));
+            .with(|leases| leases.values().for_each(|alive| alive.dropped.cancel()));
         while running.join_next().await.is_some() {}
     }
 
@@ -276,16 +296,26 @@ impl Worker {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(HEARTBEAT) => {}
             }
-            let leases: Vec<LeaseId> = self.leases.with(|l| l.keys().cloned().collect());
-            if leases.is_empty() {
+            let progress: BTreeMap<LeaseId, u64> = self.leases.with(|leases| {
+                let said = |alive: &Alive| alive.progress.load(Ordering::Relaxed);
+                leases
+                    .iter()
+                    .map(|(lease, alive)| (lease.clone(), said(alive)))
+                    .collect()
+            });
+            if progress.is_empty() {
                 continue;
             }
-            match self.client.heartbeat(&HeartbeatRequest { leases }).await {
+            let request = HeartbeatRequest {
+                leases: progress.keys().cloned().collect(),
+                progress,
+            };
+            match self.client.heartbeat(&request).await {
                 Ok(answer) => {
                     for lost in answer.lost {
                         tracing::warn!(lease = %lost, "lost a lease, dropping its job");
                         if let Some(job) = self.leases.with(|l| l.get(&lost).cloned()) {
-                            job.cancel();
+                            job.dropped.cancel();
                         }
                     }
                 }
@@ -310,6 +340,7 @@ struct Doing {
     events: EventSink,
     job: JobId,
     grant: Grant,
+    progress: Arc<AtomicU64>,
     health: Arc<Health>,
     begun: Begun,
 }
@@ -328,6 +359,7 @@ impl Doing {
             options: self.grant.options,
         };
         let report = |progress| {
+            self.progress.fetch_add(1, Ordering::Relaxed);
             let job = self.job.clone();
             self.tell(match progress {
                 Progress::Preparing => WorkerEvent::Preparing { job },

@@ -9,11 +9,15 @@
 //! | `GET /api/v1/experiments/{name}/config` | | [`crate::experiment::Config`] |
 //!
 //! Every request carries the agent's token as a bearer token. An error is an [`ErrorBody`] with a
-//! status that says what to do: 4xx is final, 409 means that the lease is lost, 429 and 5xx are
-//! worth another try.
+//! status that says what to do: 4xx is final, 401 and 403 mean that the token is not worth this (403
+//! also for a lease of another agent), 409 means that the lease is lost, 429 and 5xx are worth
+//! another try.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capability::Capabilities;
 use crate::experiment::ExperimentName;
 use crate::job::LeaseId;
 use crate::krate::Crate;
@@ -34,6 +38,9 @@ pub struct ClaimRequest {
     pub agent: String,
     /// How many jobs it can start now, at least 1.
     pub slots: u32,
+    /// What it can do, to be matched with what experiments ask for.
+    #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
+    pub capabilities: Capabilities,
 }
 
 /// Work, or how long to wait for some.
@@ -74,6 +81,10 @@ pub struct Grant {
 pub struct HeartbeatRequest {
     /// The leases that are alive.
     pub leases: Vec<LeaseId>,
+    /// For each of them, if the agent can tell, a number that changes whenever the job has got on.
+    /// A job whose number stays the same for too long is taken away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub progress: BTreeMap<LeaseId, u64>,
 }
 
 /// Which of them hold.
@@ -117,7 +128,7 @@ pub struct SubmitRequest {
     pub logs: Vec<LogFile>,
 }
 
-/// Both mean that the result is safe with the coordinator.
+/// Each means that the agent can forget the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum SubmitResponse {
@@ -125,6 +136,8 @@ pub enum SubmitResponse {
     Committed,
     /// It had been committed before.
     Repeated,
+    /// It ran out of memory, and the job goes to an agent with more.
+    Enlarged,
 }
 
 /// Gives a job back, because *we* could not produce an outcome.

@@ -3,10 +3,12 @@
 //! It knows nothing of HTTP; [`crate::api`] translates. The clock is passed in; lease ids are made
 //! here, from the system's randomness.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use ejecta_core::capability::Capabilities;
 use ejecta_core::compare;
 use ejecta_core::experiment::{Config, ExperimentName};
 use ejecta_core::job::LeaseId;
@@ -16,13 +18,15 @@ use ejecta_core::protocol::{
     ClaimRequest, ClaimResponse, Grant, HeartbeatRequest, HeartbeatResponse, LogFile, PROTOCOL,
     ReleaseRequest, SubmitRequest, SubmitResponse,
 };
+use ejecta_core::queue::{self, AfterLoss};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, broadcast};
 
 use crate::event::Event;
 use crate::logs::{LogError, LogStore};
 use crate::store::{
-    Claim, Claimed, Counts, LeasedJob, Released, Setback, Store, StoreError, Submitted,
+    Beat, Beats, Claim, Claimed, Counts, LeasedJob, Lost, Released, Setback, Sighting, Store,
+    StoreError, Submitted,
 };
 
 /// Reads the time. The edge of a role has the real one.
@@ -36,6 +40,8 @@ const MAX_AGENT_BYTES: usize = 100;
 const MAX_ERROR_BYTES: usize = 8 * 1024;
 /// The events that a slow follower can be behind before it misses some.
 const EVENTS_KEPT: usize = 4096;
+/// Agents of which it is remembered when they were last heard of.
+const AGENTS_KEPT: usize = 10_000;
 /// How many jobs can be submitted at once, at most.
 const TURNS: usize = 64;
 
@@ -46,6 +52,9 @@ pub struct Settings {
     pub lease: Duration,
     /// When an agent that was granted less than it asked for should ask again.
     pub retry_after: Duration,
+    /// How long a job may stay where it is, as far as its agent says, before it is taken away. Less
+    /// than the longest step takes would be too short.
+    pub stuck: Duration,
 }
 
 impl Default for Settings {
@@ -54,6 +63,7 @@ impl Default for Settings {
         Self {
             lease: Duration::from_secs(60),
             retry_after: Duration::from_millis(200),
+            stuck: Duration::from_secs(3600),
         }
     }
 }
@@ -69,6 +79,17 @@ pub enum CoordinatorError {
         "this coordinator speaks version {PROTOCOL} of the protocol and the agent version {0}; use the same version of ejecta for both"
     )]
     Protocol(u32),
+    /// The caller is not the agent that it says it is.
+    #[error("this token is that of the agent `{}`, and not of `{}`", clean(.token), clean(.named))]
+    WrongAgent {
+        /// Whose token it is.
+        token: String,
+        /// Who is named.
+        named: String,
+    },
+    /// The lease was granted to another agent.
+    #[error("lease `{}` is another agent's", clean(.0.0.as_str()))]
+    ForeignLease(LeaseId),
     /// The lease has lost its job, or never held one.
     #[error("lease `{}` holds no job", clean(.0.0.as_str()))]
     StaleLease(LeaseId),
@@ -97,6 +118,8 @@ pub struct Coordinator {
     /// holds the job's turn, so that a stale lease cannot write over the logs of the winner. (For
     /// several coordinators on one store, logs will have to be kept by lease.)
     turns: [Mutex<()>; TURNS],
+    /// When it was last written down that an agent was heard of.
+    seen: std::sync::Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Coordinator {
@@ -110,6 +133,7 @@ impl Coordinator {
             settings,
             events,
             turns: std::array::from_fn(|_| Mutex::new(())),
+            seen: std::sync::Mutex::default(),
         }
     }
 
@@ -118,31 +142,49 @@ impl Coordinator {
         &*self.store
     }
 
+    /// The time, as it sees it.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     /// Follows what happens from now on. A follower that falls far behind is told how many events
     /// it missed.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
-    /// Grants jobs.
+    /// Grants jobs to `agent`.
     ///
     /// # Errors
     /// [`CoordinatorError::Protocol`], [`CoordinatorError::Invalid`] for an agent without a decent
-    /// name or without slots, [`CoordinatorError::Store`].
-    pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimResponse, CoordinatorError> {
+    /// name or without slots, [`CoordinatorError::WrongAgent`], [`CoordinatorError::Store`].
+    pub async fn claim(
+        &self,
+        agent: &str,
+        request: &ClaimRequest,
+    ) -> Result<ClaimResponse, CoordinatorError> {
         check_claim(request)?;
+        if request.agent != agent {
+            return Err(CoordinatorError::WrongAgent {
+                token: agent.to_owned(),
+                named: request.agent.clone(),
+            });
+        }
         let slots = request.slots.min(MAX_SLOTS);
         let leases = (0..slots)
             .map(|_| new_lease())
             .collect::<Result<Vec<_>, _>>()?;
         let (now, until) = self.lease_times();
+        self.see(agent, Some(&request.capabilities), now).await?;
         let claimed = self
             .store
             .claim(&Claim {
-                agent: &request.agent,
+                agent,
+                capabilities: &request.capabilities,
                 leases: &leases,
                 now,
                 until,
+                alive_since: before(now, self.settings.lease),
             })
             .await?;
         self.tell_claimed(&claimed, &request.agent);
@@ -163,39 +205,68 @@ impl Coordinator {
         })
     }
 
-    /// Extends leases.
+    /// Extends leases of `agent`.
     ///
     /// # Errors
+    /// [`CoordinatorError::ForeignLease`], and then nothing was changed;
     /// [`CoordinatorError::Store`].
     pub async fn heartbeat(
         &self,
+        agent: &str,
         request: &HeartbeatRequest,
     ) -> Result<HeartbeatResponse, CoordinatorError> {
-        let (_, until) = self.lease_times();
-        let heartbeat = self.store.heartbeat(&request.leases, until).await?;
+        let (now, until) = self.lease_times();
+        self.see(agent, None, now).await?;
+        let beats: Vec<Beat> = request
+            .leases
+            .iter()
+            .map(|lease| Beat {
+                lease: lease.clone(),
+                progress: request.progress.get(lease).copied(),
+            })
+            .collect();
+        let mut heartbeat = self
+            .store
+            .heartbeat(&Beats {
+                agent,
+                leases: &beats,
+                now,
+                until,
+                stuck_since: before(now, self.settings.stuck),
+            })
+            .await?;
+        if let Some(foreign) = heartbeat.foreign.pop() {
+            return Err(CoordinatorError::ForeignLease(foreign));
+        }
+        self.tell_lost(&heartbeat.stuck);
         Ok(HeartbeatResponse {
             extended: heartbeat.extended,
             lost: heartbeat.lost,
         })
     }
 
-    /// Takes a result in: when this returns `Ok`, record and logs are durable.
+    /// Takes a result of `agent` in: when this returns `Ok`, record and logs are durable.
     ///
     /// # Errors
     /// [`CoordinatorError::Invalid`] for a record or log names that cannot be kept,
-    /// [`CoordinatorError::StaleLease`], [`CoordinatorError::Store`], [`CoordinatorError::Logs`].
+    /// [`CoordinatorError::ForeignLease`], [`CoordinatorError::StaleLease`],
+    /// [`CoordinatorError::Store`], [`CoordinatorError::Logs`].
     pub async fn submit(
         &self,
+        agent: &str,
         request: &SubmitRequest,
     ) -> Result<SubmitResponse, CoordinatorError> {
         check_submission(request)?;
         let lease = &request.lease;
-        let job = self.job_of(lease).await?;
+        let job = self.job_of(agent, lease).await?;
         let _turn = self.turn(&job).await;
         // What was true before the turn may not be true in it.
-        let job = self.job_of(lease).await?;
+        let job = self.job_of(agent, lease).await?;
         if job.finished {
             return Ok(SubmitResponse::Repeated);
+        }
+        if queue::ran_out_of_memory(&request.record) && self.has_more_memory(&job).await? {
+            return self.enlarge(lease, job).await;
         }
         self.logs.write(&job.job, &request.logs).await?;
         let now = (self.clock)();
@@ -218,12 +289,56 @@ impl Coordinator {
         }
     }
 
-    /// Takes a job back that has no result.
+    /// Whether an agent is there with the memory for the next larger class of a job.
+    async fn has_more_memory(&self, job: &LeasedJob) -> Result<bool, CoordinatorError> {
+        if job.size >= queue::MAX_SIZE {
+            return Ok(false);
+        }
+        let (now, _) = self.lease_times();
+        let alive_since = before(now, self.settings.lease);
+        let agents = self.store.agents().await?;
+        Ok(agents.iter().any(|agent| {
+            agent.seen >= alive_since
+                && queue::largest_class(job.memory_bytes, agent.capabilities.memory_mib()) > 0
+        }))
+    }
+
+    /// Sends a job to an agent with more memory.
+    async fn enlarge(
+        &self,
+        lease: &LeaseId,
+        job: LeasedJob,
+    ) -> Result<SubmitResponse, CoordinatorError> {
+        let error = "it ran out of memory, and is tried with more";
+        let now = (self.clock)();
+        match self
+            .store
+            .release(lease, Setback::TooSmall(error), now)
+            .await?
+        {
+            Released::Stale => Err(CoordinatorError::StaleLease(lease.clone())),
+            Released::Requeued(counts) => {
+                self.tell_released(job, Some(error.to_owned()), false, counts);
+                Ok(SubmitResponse::Enlarged)
+            }
+            Released::GivenUp(counts) => {
+                self.tell_released(job, Some(error.to_owned()), true, counts);
+                Ok(SubmitResponse::Enlarged)
+            }
+        }
+    }
+
+    /// Takes a job of `agent` back that has no result.
     ///
     /// # Errors
-    /// [`CoordinatorError::StaleLease`], [`CoordinatorError::Store`].
-    pub async fn release(&self, request: &ReleaseRequest) -> Result<(), CoordinatorError> {
-        let job = self.job_of(&request.lease).await?;
+    /// [`CoordinatorError::ForeignLease`], [`CoordinatorError::StaleLease`],
+    /// [`CoordinatorError::Store`].
+    pub async fn release(
+        &self,
+        agent: &str,
+        request: &ReleaseRequest,
+    ) -> Result<(), CoordinatorError> {
+        let job = self.job_of(agent, &request.lease).await?;
         let error = bounded(&request.error);
         let why = if request.unstarted {
             Setback::Unstarted
@@ -233,7 +348,8 @@ impl Coordinator {
             Setback::Permanent(&error)
         };
         let told = (why != Setback::Unstarted).then(|| error.clone());
-        match self.store.release(&request.lease, why).await? {
+        let now = (self.clock)();
+        match self.store.release(&request.lease, why, now).await? {
             Released::Stale => return Err(CoordinatorError::StaleLease(request.lease.clone())),
             Released::Requeued(counts) => self.tell_released(job, told, false, counts),
             Released::GivenUp(counts) => self.tell_released(job, told, true, counts),
@@ -247,7 +363,7 @@ impl Coordinator {
     /// [`CoordinatorError::UnknownExperiment`], [`CoordinatorError::Store`].
     pub async fn config(&self, name: &ExperimentName) -> Result<Config, CoordinatorError> {
         match self.store.experiment(name).await? {
-            Some(experiment) => Ok(experiment.config),
+            Some(filed) => Ok(filed.experiment.config),
             None => Err(CoordinatorError::UnknownExperiment(name.clone())),
         }
     }
@@ -261,11 +377,60 @@ impl Coordinator {
         (now, until)
     }
 
-    async fn job_of(&self, lease: &LeaseId) -> Result<LeasedJob, CoordinatorError> {
-        self.store
-            .leased_job(lease)
-            .await?
-            .ok_or_else(|| CoordinatorError::StaleLease(lease.clone()))
+    /// The job of a lease, if it was granted to `agent`.
+    async fn job_of(&self, agent: &str, lease: &LeaseId) -> Result<LeasedJob, CoordinatorError> {
+        match self.store.leased_job(lease).await? {
+            Some(job) if job.agent == agent => Ok(job),
+            Some(_) => Err(CoordinatorError::ForeignLease(lease.clone())),
+            None => Err(CoordinatorError::StaleLease(lease.clone())),
+        }
+    }
+
+    /// Writes down that an agent was heard of, several times in a lease at most.
+    async fn see(
+        &self,
+        agent: &str,
+        capabilities: Option<&Capabilities>,
+        now: Timestamp,
+    ) -> Result<(), CoordinatorError> {
+        let every = self.settings.lease / 4;
+        let key = match capabilities {
+            Some(capabilities) => format!("{agent} {capabilities}"),
+            None => agent.to_owned(),
+        };
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let recent = seen
+                .get(&key)
+                .is_some_and(|at| now.duration_since(*at).unsigned_abs() < every);
+            if recent {
+                return Ok(());
+            }
+            if seen.len() >= AGENTS_KEPT {
+                seen.clear();
+            }
+            seen.insert(key, now);
+        }
+        let sighting = Sighting {
+            agent,
+            capabilities,
+            now,
+        };
+        Ok(self.store.see_agent(&sighting).await?)
+    }
+
+    /// Takes expired leases away, and moves experiments on whose jobs have ended: to be called now
+    /// and then, because nobody may be there to claim.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Store`].
+    pub async fn sweep(&self) -> Result<(), CoordinatorError> {
+        let expired = self.store.expire((self.clock)()).await?;
+        self.tell_lost(&expired.lost);
+        for experiment in expired.ended {
+            self.tell(Event::JobsEnded { experiment });
+        }
+        Ok(())
     }
 
     async fn turn(&self, job: &LeasedJob) -> tokio::sync::MutexGuard<'_, ()> {
@@ -281,25 +446,29 @@ impl Coordinator {
     }
 
     fn tell_claimed(&self, claimed: &Claimed, agent: &str) {
-        for lost in claimed.lost.iter().cloned() {
-            tracing::warn!(
-                job = %lost.job, agent = lost.agent, attempt = lost.attempt,
-                "lease expired: the agent was not heard of in time"
-            );
-            self.tell(Event::JobLost {
-                experiment: lost.experiment,
-                job: lost.job,
-                agent: lost.agent,
-                attempt: lost.attempt,
-                given_up: lost.given_up,
-            });
-        }
+        self.tell_lost(&claimed.lost);
         for job in &claimed.granted {
             self.tell(Event::JobGranted {
                 experiment: job.experiment.clone(),
                 job: job.job(),
                 agent: agent.to_owned(),
                 attempt: job.attempt,
+            });
+        }
+    }
+
+    fn tell_lost(&self, lost: &[Lost]) {
+        for lost in lost.iter().cloned() {
+            tracing::warn!(
+                job = %lost.job, agent = lost.agent, attempt = lost.attempt, why = ?lost.why,
+                then = ?lost.then, "a lease was taken away"
+            );
+            self.tell(Event::JobLost {
+                experiment: lost.experiment,
+                job: lost.job,
+                agent: lost.agent,
+                attempt: lost.attempt,
+                given_up: lost.then != AfterLoss::Requeue,
             });
         }
     }
@@ -378,6 +547,11 @@ fn new_lease() -> Result<LeaseId, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(LeaseId(format!("{:032x}", u128::from_be_bytes(bytes))))
+}
+
+/// The time `duration` before `now`.
+fn before(now: Timestamp, duration: Duration) -> Timestamp {
+    now.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -59,7 +59,12 @@ pub enum Event {
         /// The experiment's jobs after it.
         counts: Counts,
     },
-    /// An agent was not heard of in time, and its job was taken away.
+    /// All jobs of an experiment have ended: it needs a report.
+    JobsEnded {
+        /// Which.
+        experiment: ExperimentName,
+    },
+    /// An agent was not heard of in time, or its job made no progress, and it was taken away.
     JobLost {
         /// Whose job it is.
         experiment: ExperimentName,
@@ -69,7 +74,7 @@ pub enum Event {
         agent: String,
         /// The attempt that was lost.
         attempt: u32,
-        /// Whether the job is an error of ours now; otherwise it is granted anew.
+        /// Whether the job is an error of ours now; otherwise it is queued again.
         given_up: bool,
     },
 }

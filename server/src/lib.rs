@@ -6,14 +6,13 @@
 //! never prints.
 
 pub mod api;
+pub mod auth;
 pub mod bot;
 pub mod logs;
 pub mod store;
 
-mod auth;
 mod coordinator;
 mod event;
 
-pub use auth::TokenHash;
 pub use coordinator::{Clock, Coordinator, CoordinatorError, MAX_SLOTS, Settings};
 pub use event::Event;

@@ -49,8 +49,9 @@ async fn no_secret_is_ever_logged_and_each_error_once() {
     let server = Server::start().await;
     let request = ClaimRequest {
         protocol: PROTOCOL,
-        agent: "a".to_owned(),
+        agent: "tester".to_owned(),
         slots: 1,
+        capabilities: ejecta_core::capability::Capabilities::default(),
     };
     server.post("claim", &request).await;
     let near = format!("authorization: Bearer {TOKEN}x\r\n");

@@ -9,7 +9,7 @@ use ejecta_core::mode::Mode;
 use ejecta_core::plan::Plan;
 use ejecta_core::toolchain::ToolchainSource;
 use ejecta_registry::Registry;
-use ejecta_server::store::{SqliteStore, Store as _};
+use ejecta_server::store::{Filter, NewExperiment, SqliteStore, Store as _};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -102,9 +102,8 @@ impl Begun {
             State::Kept(store) => store,
             State::New(plan) => {
                 let store = SqliteStore::open(&self.home.database()).await?;
-                store
-                    .create_experiment(&self.experiment, &plan.entries)
-                    .await?;
+                let new = NewExperiment::plain(&self.experiment, &plan.entries);
+                store.create(&new).await?;
                 let setup = json!(self.setup);
                 let name = &self.experiment.name;
                 store.set_fact(name, facts::SETUP, &setup).await?;
@@ -155,7 +154,8 @@ pub async fn resume(dir: &Path, hint: &str) -> Result<Begun, Failure> {
 /// The store in a directory, with its experiment if it has one.
 async fn kept(home: &Home) -> Result<(SqliteStore, Option<Experiment>), Failure> {
     let store = SqliteStore::open(&home.database()).await?;
-    let experiment = store.experiments().await?.into_iter().next();
+    let filed = store.experiments(&Filter::ALL).await?.into_iter().next();
+    let experiment = filed.map(|filed| filed.experiment);
     Ok((store, experiment))
 }
 

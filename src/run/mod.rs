@@ -16,6 +16,7 @@ mod setup;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ejecta_agent::client::Client;
 use ejecta_agent::job::JobContext;
@@ -23,13 +24,15 @@ use ejecta_agent::sandbox::Sandbox;
 use ejecta_agent::spool::Spool;
 use ejecta_agent::toolchain::Toolchains;
 use ejecta_agent::worker::{self, WorkEnd, Worker, WorkerEvent, WorkerOptions};
+use ejecta_core::capability::Capabilities;
 use ejecta_core::compare::Verdict;
 use ejecta_core::outcome::Side;
 use ejecta_core::report::model::Results;
 use ejecta_core::report::text;
 use ejecta_registry::Store as Sources;
+use ejecta_server::auth::{Gate, Permission, Scopes, TOKEN_BYTES, TokenRequest, mint};
 use ejecta_server::logs::LogStore;
-use ejecta_server::store::{SqliteStore, Store as _};
+use ejecta_server::store::{Requeue, SqliteStore, Store as _, TokenRecord};
 use ejecta_server::{Coordinator, Event, Settings, api};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -229,9 +232,15 @@ impl Running<'_> {
     async fn drive(&self, reporter: &mut Reporter) -> Result<WorkEnd, Failure> {
         let logs = LogStore::new(&self.opened.home.dir);
         let store: Arc<SqliteStore> = Arc::new(self.opened.store.clone());
-        let coordinator = Coordinator::new(store, logs, Arc::new(now), Settings::default());
-        let coordinator = Arc::new(coordinator);
-        let token = new_token()?;
+        let longest_step = Duration::from_secs(self.opened.experiment.config.limits.wall_seconds);
+        let ordinary = Settings::default();
+        let settings = Settings {
+            stuck: ordinary.stuck.max(longest_step * 2),
+            ..ordinary
+        };
+        let (record, token) = new_token()?;
+        let gate = Arc::new(Gate::new(store.clone(), vec![record]));
+        let coordinator = Arc::new(Coordinator::new(store, logs, Arc::new(now), settings));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.map_err(|e| Failure::to(format!("listen on loopback: {e}")))?;
         let address = listener
@@ -239,9 +248,9 @@ impl Running<'_> {
             .map_err(|e| Failure::to(format!("listen: {e}")))?;
         let closing = CancellationToken::new();
         let serving = {
-            let (coordinator, token) = (Arc::clone(&coordinator), token.clone());
+            let coordinator = Arc::clone(&coordinator);
             let closed = closing.clone().cancelled_owned();
-            tokio::spawn(async move { api::serve(listener, coordinator, &token, closed).await })
+            tokio::spawn(async move { api::serve(listener, coordinator, gate, closed).await })
         };
         let client = Client::new(&format!("http://{address}"), token)?;
         let result = self.work(&coordinator, client, reporter).await;
@@ -264,9 +273,10 @@ impl Running<'_> {
         let spool = Spool::open(&self.opened.home.spool())?;
         // What a killed run had finished is handed in before its leases are given back.
         let handed_in = worker::flush_spool(&client, &spool).await?;
-        let requeued = self.opened.store.requeue_leased(name).await?;
+        let store = &self.opened.store;
+        let requeued = store.requeue(name, Requeue::Leased, now()).await?;
         // Whoever goes on with a run has mended what was wrong, as far as they know.
-        let given_up = self.opened.store.requeue_given_up(name).await?;
+        let given_up = store.requeue(name, Requeue::GivenUp, now()).await?;
         if given_up > 0 {
             let unknown = serde_json::Value::Null;
             self.opened
@@ -291,7 +301,8 @@ impl Running<'_> {
         };
         let (events, from_worker) = mpsc::unbounded_channel();
         let options = WorkerOptions {
-            name: "local".to_owned(),
+            name: AGENT.to_owned(),
+            capabilities: Capabilities::default(),
             jobs: self.at_once,
             until_done: true,
         };
@@ -342,11 +353,20 @@ impl Running<'_> {
     }
 }
 
-fn new_token() -> Result<SecretString, Failure> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(|e| Failure::to(format!("make a token: {e}")))?;
-    let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    Ok(SecretString::from(text))
+/// The name of the agent in this process.
+const AGENT: &str = "local";
+
+/// A token for the agent in this process: nothing keeps it.
+fn new_token() -> Result<(TokenRecord, SecretString), Failure> {
+    let mut random = [0_u8; TOKEN_BYTES];
+    getrandom::fill(&mut random).map_err(|e| Failure::to(format!("make a token: {e}")))?;
+    let request = TokenRequest {
+        label: "the agent of this run".to_owned(),
+        scopes: Scopes::new([Permission::Agent]),
+        agent: Some(AGENT.to_owned()),
+        expires: None,
+    };
+    Ok(mint(request, &random, now()))
 }
 
 /// An interrupt stops the run in good order; a second one ends the process at once.
@@ -447,7 +467,10 @@ fn of_coordinator(event: Event) -> Option<RunEvent> {
             done: counts.total() - counts.unfinished(),
             jobs: counts.total(),
         },
-        Event::JobReleased { .. } | Event::JobGranted { .. } | Event::JobLost { .. } => {
+        Event::JobReleased { .. }
+        | Event::JobGranted { .. }
+        | Event::JobLost { .. }
+        | Event::JobsEnded { .. } => {
             return None;
         }
     })

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use ejecta_core::log::clean;
 use ejecta_core::protocol::ErrorBody;
 
+use crate::auth::Refused;
 use crate::coordinator::CoordinatorError;
 use crate::store::ErrorClass;
 
@@ -34,13 +35,6 @@ impl ApiError {
             message: clean(&message.into()).replace(['\n', '\t'], " "),
             detail: None,
         }
-    }
-
-    pub(super) fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "a valid token is needed (`Authorization: Bearer <token>`)",
-        )
     }
 
     /// A failure of ours: the agent is told whether to try again, the log why.
@@ -67,12 +61,26 @@ impl ApiError {
     }
 }
 
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
+        match refused {
+            Refused::Unauthorized => Self::new(StatusCode::UNAUTHORIZED, message),
+            Refused::Forbidden(_) | Refused::NoAgent => Self::new(StatusCode::FORBIDDEN, message),
+            Refused::Store(error) => Self::ours(error.class(), message),
+        }
+    }
+}
+
 impl From<CoordinatorError> for ApiError {
     fn from(error: CoordinatorError) -> Self {
         let message = error.to_string();
         match error {
             CoordinatorError::Invalid(_) | CoordinatorError::Protocol(_) => {
                 Self::new(StatusCode::BAD_REQUEST, message)
+            }
+            CoordinatorError::WrongAgent { .. } | CoordinatorError::ForeignLease(_) => {
+                Self::new(StatusCode::FORBIDDEN, message)
             }
             CoordinatorError::StaleLease(_) => Self::new(StatusCode::CONFLICT, message),
             CoordinatorError::UnknownExperiment(_) => Self::new(StatusCode::NOT_FOUND, message),

@@ -3,14 +3,41 @@
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody as _};
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use crate::auth::{Caller, Refused};
 
 /// How long a client may take to send a body.
 const BODY_TIME: Duration = Duration::from_secs(120);
+
+/// Whoever made the request, as found at the entrance.
+pub(super) struct Whoever(pub(super) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Whoever {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        Ok(Self(caller.ok_or(Refused::Unauthorized)?))
+    }
+}
+
+/// The agent that makes the request: nobody else may. It stands before the body in a handler's
+/// arguments, so that others are refused before theirs is read.
+pub(super) struct AgentName(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for AgentName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Whoever(caller) = Whoever::from_request_parts(parts, state).await?;
+        Ok(Self(caller.as_agent()?.to_owned()))
+    }
+}
 
 /// A JSON body of at most `MAX` bytes, whatever its content type says.
 pub(super) struct Body<T, const MAX: usize>(pub(super) T);

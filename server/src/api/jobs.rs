@@ -15,7 +15,7 @@ use ejecta_core::protocol::{
 use serde::Deserialize;
 
 use super::error::ApiError;
-use super::extract::{Body, body_bytes, parse};
+use super::extract::{AgentName, Body, body_bytes, parse};
 use super::{MAX_BODY_BYTES, MAX_SUBMIT_BYTES};
 use crate::coordinator::{Coordinator, CoordinatorError};
 
@@ -53,36 +53,40 @@ impl<S: Send + Sync> FromRequest<S> for OurClaim {
 }
 
 pub(super) async fn claim(
+    AgentName(agent): AgentName,
     State(coordinator): State<Arc<Coordinator>>,
     OurClaim(request): OurClaim,
 ) -> Result<Json<ClaimResponse>, ApiError> {
-    to_the_end(async move { coordinator.claim(&request).await })
+    to_the_end(async move { coordinator.claim(&agent, &request).await })
         .await
         .map(Json)
 }
 
 pub(super) async fn heartbeat(
+    AgentName(agent): AgentName,
     State(coordinator): State<Arc<Coordinator>>,
     Body(request): Body<HeartbeatRequest, MAX_BODY_BYTES>,
 ) -> Result<Json<HeartbeatResponse>, ApiError> {
-    to_the_end(async move { coordinator.heartbeat(&request).await })
+    to_the_end(async move { coordinator.heartbeat(&agent, &request).await })
         .await
         .map(Json)
 }
 
 pub(super) async fn submit(
+    AgentName(agent): AgentName,
     State(coordinator): State<Arc<Coordinator>>,
     Body(request): Body<SubmitRequest, MAX_SUBMIT_BYTES>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
-    to_the_end(async move { coordinator.submit(&request).await })
+    to_the_end(async move { coordinator.submit(&agent, &request).await })
         .await
         .map(Json)
 }
 
 pub(super) async fn release(
+    AgentName(agent): AgentName,
     State(coordinator): State<Arc<Coordinator>>,
     Body(request): Body<ReleaseRequest, MAX_BODY_BYTES>,
 ) -> Result<StatusCode, ApiError> {
-    to_the_end(async move { coordinator.release(&request).await }).await?;
+    to_the_end(async move { coordinator.release(&agent, &request).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

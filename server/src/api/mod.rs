@@ -21,11 +21,10 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::auth::{TokenHash, bearer};
+use crate::auth::{Gate, Refused, bearer};
 use crate::coordinator::Coordinator;
 use error::ApiError;
 
@@ -36,9 +35,12 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// How long requests that are under way may take once the server shuts down.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The API of `coordinator`, for those who have `token`.
-pub fn router(coordinator: Arc<Coordinator>, token: &SecretString) -> Router {
-    let token = Arc::new(TokenHash::of(token));
+/// The API of `coordinator`, for those whom `gate` lets pass.
+pub fn router(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Router {
+    let entrance = Entrance {
+        gate,
+        coordinator: Arc::clone(&coordinator),
+    };
     let api = Router::new()
         .route("/claim", post(jobs::claim))
         .route("/heartbeat", post(jobs::heartbeat))
@@ -47,7 +49,7 @@ pub fn router(coordinator: Arc<Coordinator>, token: &SecretString) -> Router {
         .route("/experiments/{name}/config", get(experiments::config))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::wrong_method)
-        .layer(from_fn_with_state(token, authenticate))
+        .layer(from_fn_with_state(entrance, authenticate))
         .with_state(coordinator);
     Router::new()
         .nest("/api/v1", api)
@@ -65,10 +67,10 @@ pub fn router(coordinator: Arc<Coordinator>, token: &SecretString) -> Router {
 pub async fn serve(
     listener: TcpListener,
     coordinator: Arc<Coordinator>,
-    token: &SecretString,
+    gate: Arc<Gate>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let router = router(coordinator, token);
+    let router = router(coordinator, gate);
     let listener = listener.tap_io(|stream| {
         // Answers are small: waiting for more of them to send only adds latency.
         let _ = stream.set_nodelay(true);
@@ -92,21 +94,29 @@ pub async fn serve(
     }
 }
 
-/// Lets only requests with the token pass, before anything else of them is looked at.
+/// What it takes to know who is there.
+#[derive(Clone)]
+struct Entrance {
+    gate: Arc<Gate>,
+    coordinator: Arc<Coordinator>,
+}
+
+/// Lets only requests with a token pass, before anything else of them is looked at. What the token
+/// allows is looked at by the handlers, who find the [`crate::auth::Caller`] among the request's
+/// extensions.
 async fn authenticate(
-    State(token): State<Arc<TokenHash>>,
-    request: Request,
+    State(entrance): State<Entrance>,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let admitted = request
+    let presented = request
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(bearer)
-        .is_some_and(|presented| token.admits(presented));
-    if admitted {
-        Ok(next.run(request).await)
-    } else {
-        Err(ApiError::unauthorized())
-    }
+        .ok_or(Refused::Unauthorized)?;
+    let now = entrance.coordinator.now();
+    let caller = entrance.gate.caller(presented, now).await?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
 }

@@ -1,6 +1,9 @@
 //! What a store fails with, and what can be done about it.
 
 use ejecta_core::experiment::ExperimentName;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
 
 /// What a failure means for the next step; whoever retries looks at this and never at a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +25,12 @@ pub enum StoreError {
     /// The database does not answer now.
     #[error("reach the store: {source}")]
     Unavailable {
+        /// What the database says.
+        source: Cause,
+    },
+    /// The transaction was taken back, because others were in its way; nothing was changed.
+    #[error("change the store: {source}")]
+    Conflict {
         /// What the database says.
         source: Cause,
     },
@@ -67,7 +76,7 @@ impl StoreError {
     /// What the failure means for the next step.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Unavailable { .. } => ErrorClass::Transient,
+            Self::Unavailable { .. } | Self::Conflict { .. } => ErrorClass::Transient,
             Self::Unusable { .. }
             | Self::NewerSchema { .. }
             | Self::ExperimentExists(_)
@@ -90,9 +99,9 @@ impl StoreError {
                 Some("choose another name or directory, or go on with it by `--resume`")
             }
             Self::Unusable { .. } | Self::Corrupt { .. } => {
-                Some("the file may be damaged or no database of ejecta")
+                Some("it may be damaged, or closed to this user, or no database of ejecta")
             }
-            Self::UnknownExperiment(_) | Self::Bug { .. } => None,
+            Self::UnknownExperiment(_) | Self::Conflict { .. } | Self::Bug { .. } => None,
         }
     }
 
@@ -102,5 +111,103 @@ impl StoreError {
             what,
             source: source.into(),
         }
+    }
+}
+
+/// What an error of a database means.
+enum Meaning {
+    Transient,
+    Conflict,
+    Unusable,
+    Bug,
+}
+
+/// By code and never by text.
+fn meaning(error: &sqlx::Error) -> Meaning {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => return Meaning::Transient,
+        sqlx::Error::Configuration(_) => return Meaning::Unusable,
+        _ => {}
+    }
+    let Some(error) = error.as_database_error() else {
+        return Meaning::Bug;
+    };
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        // The low byte of an extended code is the primary one.
+        let code = error.code().and_then(|code| code.parse::<i32>().ok());
+        sqlite_meaning(code.unwrap_or_default() & 0xff)
+    } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        postgres_meaning(error.code())
+    } else {
+        Meaning::Bug
+    }
+}
+
+/// By SQLite's primary result codes, from its documentation.
+fn sqlite_meaning(code: i32) -> Meaning {
+    const PERM: i32 = 3;
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    const NOMEM: i32 = 7;
+    const READONLY: i32 = 8;
+    const IOERR: i32 = 10;
+    const CORRUPT: i32 = 11;
+    const FULL: i32 = 13;
+    const CANTOPEN: i32 = 14;
+    const PROTOCOL: i32 = 15;
+    const AUTH: i32 = 23;
+    const NOTADB: i32 = 26;
+    match code {
+        BUSY | LOCKED | NOMEM | IOERR | FULL | CANTOPEN | PROTOCOL => Meaning::Transient,
+        PERM | READONLY | CORRUPT | AUTH | NOTADB => Meaning::Unusable,
+        _ => Meaning::Bug,
+    }
+}
+
+/// By PostgreSQL's error codes (`SQLSTATE`), from its documentation: the first two characters are
+/// the class.
+fn postgres_meaning(code: &str) -> Meaning {
+    match (code.get(..2).unwrap_or_default(), code) {
+        // Serialisation failures and deadlocks.
+        ("40", _) => Meaning::Conflict,
+        // Connections, resources, locks, operators (a server that stops or starts), the system.
+        ("08" | "53" | "55" | "57" | "58", _) => Meaning::Transient,
+        // A read-only server: a standby that may take over.
+        (_, "25006") => Meaning::Transient,
+        // Who may connect, which database there is, privileges, damage.
+        ("28" | "3D" | "XX", _) | (_, "42501") => Meaning::Unusable,
+        _ => Meaning::Bug,
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let meaning = meaning(&error);
+        let source = error.into();
+        match meaning {
+            Meaning::Transient => Self::Unavailable { source },
+            Meaning::Conflict => Self::Conflict { source },
+            Meaning::Unusable => Self::Unusable { source },
+            Meaning::Bug => Self::Bug { source },
+        }
+    }
+}
+
+/// What a failed migration means, where migrations `1..=known` are known.
+pub(super) fn migration_error(error: MigrateError, known: usize) -> StoreError {
+    let known = i64::try_from(known).unwrap_or(i64::MAX);
+    match error {
+        MigrateError::VersionMissing(found) => StoreError::NewerSchema { found, known },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => StoreError::Unusable {
+            source: error.into(),
+        },
+        other => StoreError::Bug {
+            source: other.into(),
+        },
     }
 }

@@ -1,240 +1,50 @@
-//! What a coordinator remembers: experiments, plans, the queue with its leases, and results.
+//! What a coordinator remembers: experiments, plans, the queue with its leases, results, tokens,
+//! agents, and what it still has to tell others.
 //!
 //! [`Store`] is a trait in the words of the domain; a backend carries out the rules of
-//! [`ejecta_core::job`] in transactions and adds none of its own. A store has no clock and no
-//! source of randomness: times and new lease ids are passed in. It knows nothing of HTTP, of logs
-//! and of reports.
+//! [`ejecta_core`] ([`ejecta_core::job`], [`ejecta_core::queue`], [`ejecta_core::lifecycle`]) in
+//! transactions and adds none of its own. A store has no clock and no source of randomness: times
+//! and new lease ids are passed in. It knows nothing of HTTP, of logs and of reports.
 //!
 //! Every verb is atomic, and what it has answered is durable. All calls may be made at once from
-//! many tasks.
+//! many tasks, and where the backend is a server, from many coordinators.
+//!
+//! There are two backends, [`SqliteStore`] and [`PostgresStore`]. What they say to their databases
+//! is nearly all the same and stands in `sql/`, which is compiled once for each of them.
 
+mod codec;
 mod error;
+mod filing;
+mod fleet;
+mod outcome;
+mod postgres;
 mod sqlite;
+mod work;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use ejecta_core::experiment::{Experiment, ExperimentName};
-use ejecta_core::job::{JobId, LeaseId};
-use ejecta_core::krate::Crate;
-use ejecta_core::mode::Scope;
+use ejecta_core::experiment::ExperimentName;
+use ejecta_core::job::LeaseId;
+use ejecta_core::lifecycle::{Change, State};
 use ejecta_core::outcome::JobRecord;
-use ejecta_core::plan::{CrateOptions, PlanEntry};
+use ejecta_core::plan::PlanEntry;
 use jiff::Timestamp;
-use serde::Serialize;
 
 pub use error::{Cause, ErrorClass, StoreError};
+pub use filing::{Edit, EditEnd, Filed, Filter, Moved, NewExperiment, Order, Replan, Requeue};
+pub use fleet::{
+    AgentJob, AgentRecord, Message, MessageEnd, Metrics, NewMessage, Sighting, TokenRecord,
+};
+pub use outcome::{
+    Counts, EntryResult, EntryVerdicts, JobState, News, TierCounts, TierResult, VerdictCounts,
+};
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
-
-/// A request for jobs.
-#[derive(Debug, Clone)]
-pub struct Claim<'a> {
-    /// Who asks.
-    pub agent: &'a str,
-    /// The ids of the leases to be granted, never used before; as many as jobs are wanted.
-    pub leases: &'a [LeaseId],
-    /// The time of the request.
-    pub now: Timestamp,
-    /// Until when the leases hold.
-    pub until: Timestamp,
-}
-
-/// What came of a [`Claim`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    /// The jobs granted, in the order in which they should run.
-    pub granted: Vec<Granted>,
-    /// The leases that had expired and were taken away on this occasion.
-    pub lost: Vec<Lost>,
-    /// Jobs of all experiments that are queued or leased now, those just granted included.
-    pub unfinished: u64,
-}
-
-/// A job that was granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Granted {
-    /// The lease.
-    pub lease: LeaseId,
-    /// The how-manieth grant of the job, from 1.
-    pub attempt: u32,
-    /// Whose job it is.
-    pub experiment: ExperimentName,
-    /// The crate.
-    pub krate: Crate,
-    /// The tier.
-    pub tier: Scope,
-    /// How it is run.
-    pub options: CrateOptions,
-}
-
-impl Granted {
-    /// What the job is called in its experiment.
-    pub fn job(&self) -> JobId {
-        JobId {
-            krate: self.krate.id(),
-            tier: self.tier,
-        }
-    }
-}
-
-/// A lease that expired and whose job was granted anew or given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
-    /// Whose job it is.
-    pub experiment: ExperimentName,
-    /// The job.
-    pub job: JobId,
-    /// Who had it.
-    pub agent: String,
-    /// The attempt that was lost.
-    pub attempt: u32,
-    /// Whether it was the last attempt: the job is an error of ours now.
-    pub given_up: bool,
-}
-
-/// Which of the leases that a heartbeat named hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heartbeat {
-    /// They hold until the new time.
-    pub extended: Vec<LeaseId>,
-    /// They are nobody's: finished, released, granted anew, or never granted.
-    pub lost: Vec<LeaseId>,
-}
-
-/// The job that a lease holds, or has finished.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeasedJob {
-    /// Whose job it is.
-    pub experiment: ExperimentName,
-    /// The job.
-    pub job: JobId,
-    /// Who holds it.
-    pub agent: String,
-    /// The attempt under this lease.
-    pub attempt: u32,
-    /// Whether its result is committed.
-    pub finished: bool,
-}
-
-/// What came of a submission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Submitted {
-    /// It is the job's result now, and durable; the counts are those after it.
-    Committed(Counts),
-    /// It was the job's result before; nothing was changed.
-    Repeated,
-    /// The lease has lost the job; nothing was changed.
-    Stale,
-}
-
-/// Why a job is given back without a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setback<'a> {
-    /// It was not worked on: the attempt does not count.
-    Unstarted,
-    /// We failed, and another try may help, if attempts are left.
-    Transient(&'a str),
-    /// We failed, and another try would not help.
-    Permanent(&'a str),
-}
-
-/// What came of a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Released {
-    /// The job waits in the queue again.
-    Requeued(Counts),
-    /// The job is an error of ours now.
-    GivenUp(Counts),
-    /// The lease has lost the job; nothing was changed.
-    Stale,
-}
-
-/// How many jobs of an experiment are in which state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Tier by tier, in the order in which they run.
-    pub tiers: Vec<TierCounts>,
-}
-
-impl Counts {
-    fn sum(&self, of: impl Fn(&TierCounts) -> u64) -> u64 {
-        self.tiers.iter().map(of).sum()
-    }
-
-    /// All jobs.
-    pub fn total(&self) -> u64 {
-        self.sum(|t| t.queued + t.leased + t.finished + t.errors)
-    }
-
-    /// Jobs that are queued or leased.
-    pub fn unfinished(&self) -> u64 {
-        self.sum(|t| t.queued + t.leased)
-    }
-
-    /// Jobs with a result.
-    pub fn finished(&self) -> u64 {
-        self.sum(|t| t.finished)
-    }
-
-    /// Jobs that were given up.
-    pub fn errors(&self) -> u64 {
-        self.sum(|t| t.errors)
-    }
-}
-
-/// How many jobs of a tier are in which state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TierCounts {
-    /// The tier.
-    pub tier: Scope,
-    /// Waiting.
-    pub queued: u64,
-    /// Leased, expired leases included.
-    pub leased: u64,
-    /// With a result.
-    pub finished: u64,
-    /// Given up.
-    pub errors: u64,
-}
-
-/// How far a job is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobState {
-    /// It waits.
-    Queued,
-    /// An agent has it.
-    Leased,
-    /// It has a result.
-    Finished {
-        /// The result.
-        record: Box<JobRecord>,
-    },
-    /// Given up: *we* could not produce an outcome.
-    Error {
-        /// The last thing that went wrong, for people.
-        message: String,
-    },
-}
-
-/// One tier of one crate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TierResult {
-    /// The tier.
-    pub tier: Scope,
-    /// How often the job was granted, without the grants that did not count.
-    pub attempts: u32,
-    /// How far it is.
-    pub state: JobState,
-}
-
-/// One crate of a plan with what is known of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntryResult {
-    /// The crate as planned.
-    pub entry: PlanEntry,
-    /// Its tiers, in their order; none for a crate that is skipped.
-    pub tiers: Vec<TierResult>,
-}
+pub use work::{
+    Beat, Beats, Claim, Claimed, Expired, Granted, Heartbeat, LeasedJob, Loss, Lost, Released,
+    Setback, Submitted,
+};
 
 /// What a coordinator remembers. See the module for what holds of every verb.
 ///
@@ -242,69 +52,35 @@ pub struct EntryResult {
 /// experiment does not exist. Losing a race is an answer, never an error.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Keeps `experiment` with its plan, and queues a job for each tier of its scope and each
+    // ---- experiments
+
+    /// Keeps an experiment with its plan, and queues a job for each tier of its scope and each
     /// entry that is not skipped: the first tier over the whole plan, then the next.
-    async fn create_experiment(
-        &self,
-        experiment: &Experiment,
-        plan: &[PlanEntry],
-    ) -> Result<(), StoreError>;
+    async fn create(&self, new: &NewExperiment<'_>) -> Result<(), StoreError>;
 
     /// The experiment of that name.
-    async fn experiment(&self, name: &ExperimentName) -> Result<Option<Experiment>, StoreError>;
+    async fn experiment(&self, name: &ExperimentName) -> Result<Option<Filed>, StoreError>;
 
-    /// All experiments, in the order in which they were created.
-    async fn experiments(&self) -> Result<Vec<Experiment>, StoreError>;
+    /// Those experiments that `filter` names.
+    async fn experiments(&self, filter: &Filter<'_>) -> Result<Vec<Filed>, StoreError>;
 
     /// The plan, in its order.
     async fn plan(&self, name: &ExperimentName) -> Result<Vec<PlanEntry>, StoreError>;
 
-    /// Grants jobs: older experiments first, then tier by tier, then those that were tried least
-    /// (so that a job which fails us holds up no other), then in the plan's order. A job whose
-    /// lease has expired waits like a queued one, or is given up if its attempts are used up.
-    async fn claim(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError>;
+    /// Changes parts of an experiment, all or none, where [`ejecta_core::lifecycle::may_edit`]
+    /// allows it.
+    async fn edit(&self, name: &ExperimentName, edit: &Edit<'_>) -> Result<EditEnd, StoreError>;
 
-    /// Extends those of `leases` that hold a job, expired or not, until `until`.
-    async fn heartbeat(
-        &self,
-        leases: &[LeaseId],
-        until: Timestamp,
-    ) -> Result<Heartbeat, StoreError>;
-
-    /// The job that `lease` holds or has finished; none for a lease that has lost it.
-    async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError>;
-
-    /// Makes `record` the result of the job that `lease` holds, by the rule of
-    /// [`ejecta_core::job::judge_submission`].
-    async fn submit(
-        &self,
-        lease: &LeaseId,
-        record: &JobRecord,
-        now: Timestamp,
-    ) -> Result<Submitted, StoreError>;
-
-    /// Gives the job that `lease` holds back.
-    async fn release(&self, lease: &LeaseId, why: Setback<'_>) -> Result<Released, StoreError>;
-
-    /// Gives back every leased job of the experiment without counting the attempt, because its
-    /// agents are known to be dead; says how many there were.
-    async fn requeue_leased(&self, name: &ExperimentName) -> Result<u64, StoreError>;
-
-    /// Makes every job of the experiment that was given up wait again, as if it had never been
-    /// tried, because somebody has mended what was wrong; says how many there were.
-    async fn requeue_given_up(&self, name: &ExperimentName) -> Result<u64, StoreError>;
-
-    /// How many jobs are in which state.
-    async fn counts(&self, name: &ExperimentName) -> Result<Counts, StoreError>;
-
-    /// At most `limit` crates of the plan from position `from` (counted from 0) on, with all that
-    /// is known of each, in the plan's order; nothing beyond the plan's end.
-    async fn results(
+    /// Moves an experiment on by the table of [`State::after`]: from `from`, or, where that is
+    /// `None`, from whatever state it is in. Of several calls at once from one state one moves it.
+    /// Leaving the states under way takes all leases away, without counting the attempts.
+    async fn move_on(
         &self,
         name: &ExperimentName,
-        from: u64,
-        limit: u32,
-    ) -> Result<Vec<EntryResult>, StoreError>;
+        from: Option<State>,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Moved, StoreError>;
 
     /// Keeps a small fact about the experiment, in place of an older one with that key.
     async fn set_fact(
@@ -319,6 +95,145 @@ pub trait Store: Send + Sync {
         &self,
         name: &ExperimentName,
     ) -> Result<BTreeMap<String, serde_json::Value>, StoreError>;
+
+    // ---- the queue
+
+    /// Takes expired leases away, then grants jobs of experiments whose requirements the agent
+    /// meets, shared by [`ejecta_core::queue::share`]; within an experiment tier by tier, then
+    /// those that were tried least (so that a job which fails us holds up no other), then in the
+    /// plan's order. Jobs of a size class for which the agent has not the memory are left, and so
+    /// are those that are for others ([`ejecta_core::queue::is_for_others`]).
+    async fn claim(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError>;
+
+    /// Extends leases. One that had expired holds again if its job was not granted anew. One whose
+    /// progress has not changed for too long is taken away.
+    async fn heartbeat(&self, beats: &Beats<'_>) -> Result<Heartbeat, StoreError>;
+
+    /// The job that `lease` holds or has finished, or held until it expired while nobody else has
+    /// the job; none for a lease that has lost it.
+    async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError>;
+
+    /// Makes `record` the result of the job that `lease` holds, by the rule of
+    /// [`ejecta_core::job::judge_submission`]. An experiment whose last job this was needs a
+    /// report then.
+    async fn submit(
+        &self,
+        lease: &LeaseId,
+        record: &JobRecord,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError>;
+
+    /// Gives the job that `lease` holds back.
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        why: Setback<'_>,
+        now: Timestamp,
+    ) -> Result<Released, StoreError>;
+
+    /// Takes away the leases that ended at `now` or before, some hundreds of them at most, and
+    /// moves on experiments whose jobs have all ended.
+    async fn expire(&self, now: Timestamp) -> Result<Expired, StoreError>;
+
+    /// Puts jobs of an experiment back into the queue; says how many there were.
+    async fn requeue(
+        &self,
+        name: &ExperimentName,
+        what: Requeue<'_>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    // ---- results
+
+    /// How many jobs are in which state.
+    async fn counts(&self, name: &ExperimentName) -> Result<Counts, StoreError>;
+
+    /// How many jobs came out in which way.
+    async fn verdict_counts(&self, name: &ExperimentName) -> Result<VerdictCounts, StoreError>;
+
+    /// At most `limit` crates of the plan from position `from` (counted from 0) on, with all that
+    /// is known of each, in the plan's order; nothing beyond the plan's end.
+    async fn results(
+        &self,
+        name: &ExperimentName,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EntryResult>, StoreError>;
+
+    /// As [`Store::results`], without the records.
+    async fn verdicts(
+        &self,
+        name: &ExperimentName,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EntryVerdicts>, StoreError>;
+
+    /// At most `limit` results of the experiment that are newer than the one with the number
+    /// `after`, oldest first. Whoever goes on from the last number misses none.
+    async fn news(
+        &self,
+        name: &ExperimentName,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<News>, StoreError>;
+
+    // ---- tokens and agents
+
+    /// Keeps a token; says whether its id was free.
+    async fn add_token(&self, token: &TokenRecord) -> Result<bool, StoreError>;
+
+    /// The token with that id, whatever it is worth.
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>, StoreError>;
+
+    /// All tokens, in the order in which they were made.
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+
+    /// Takes a token back for good; says whether there was one that was not.
+    async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Remembers that a token was used.
+    async fn touch_token(&self, id: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Remembers that an agent was heard of, and what it says of itself.
+    async fn see_agent(&self, sighting: &Sighting<'_>) -> Result<(), StoreError>;
+
+    /// All agents with what they run, by name.
+    async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError>;
+
+    // ---- the outbox
+
+    /// Keeps a message, unless there is or was one of that key; says whether it was kept.
+    async fn put_message(&self, message: &NewMessage<'_>) -> Result<bool, StoreError>;
+
+    /// Takes at most `limit` messages that are due at `now`, the longest due first. Nobody else
+    /// gets them before `until`.
+    async fn take_messages(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// Ends what was taken; says whether it was still with the one who took it.
+    async fn end_message(
+        &self,
+        key: &str,
+        taken: u32,
+        end: MessageEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Remembers the id of something that was delivered to us; says whether it is the first time.
+    async fn remember_delivery(&self, id: &str, now: Timestamp) -> Result<bool, StoreError>;
+
+    // ---- the store itself
+
+    /// Figures for monitoring.
+    async fn metrics(&self) -> Result<Metrics, StoreError>;
+
+    /// Forgets deliveries and done messages from before a time, and tokens that have been worth
+    /// nothing since then; says how many of all these.
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 
 /// How many crates [`all_results`] asks for at once.
@@ -335,6 +250,25 @@ pub async fn all_results(
     let mut all = Vec::new();
     loop {
         let page = store.results(name, all.len() as u64, RESULTS_PAGE).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
+/// As [`all_results`], without the records.
+///
+/// # Errors
+/// As [`Store::verdicts`].
+pub async fn all_verdicts(
+    store: &dyn Store,
+    name: &ExperimentName,
+) -> Result<Vec<EntryVerdicts>, StoreError> {
+    let mut all = Vec::new();
+    loop {
+        let from = all.len() as u64;
+        let page = store.verdicts(name, from, RESULTS_PAGE * 10).await?;
         if page.is_empty() {
             return Ok(all);
         }

@@ -62,7 +62,9 @@ async fn heartbeats_say_what_holds() {
     server.now.store(LEASE - 1, Ordering::SeqCst);
     let foreign = LeaseId("foreign".to_owned());
     let leases = vec![grant.lease.clone(), foreign.clone()];
-    let answer = server.post("heartbeat", &HeartbeatRequest { leases }).await;
+    let progress = std::collections::BTreeMap::new();
+    let request = HeartbeatRequest { leases, progress };
+    let answer = server.post("heartbeat", &request).await;
     let beat: HeartbeatResponse = answer.json();
     assert_eq!(
         (beat.extended, beat.lost),

@@ -53,7 +53,7 @@ const CLAIM: &str = "/api/v1/claim";
 const SUBMIT: &str = "/api/v1/submit";
 
 fn a_claim() -> Value {
-    json!({"protocol": PROTOCOL, "agent": "a", "slots": 1})
+    json!({"protocol": PROTOCOL, "agent": "tester", "slots": 1})
 }
 
 /// `value` with `key` set.

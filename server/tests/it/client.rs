@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use ejecta_core::capability::Capabilities;
 use ejecta_core::mode::Scope;
 use ejecta_core::protocol::{
     ClaimRequest, ClaimResponse, ErrorBody, Grant, LogFile, PROTOCOL, SubmitRequest,
 };
+use ejecta_server::auth::{Gate, TOKEN_BYTES, TokenRequest, mint};
 use ejecta_server::logs::LogStore;
-use ejecta_server::store::SqliteStore;
+use ejecta_server::store::{SqliteStore, Store as _, TokenRecord};
 use ejecta_server::{Coordinator, Settings, api};
-use secrecy::SecretString;
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -21,9 +23,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::fixtures::{LEASE, at, experiment, passing, plan};
+use crate::fixtures::{LEASE, at, create, experiment, passing, plan};
 
-pub const TOKEN: &str = "the-token-of-these-tests-d41d8cd98f00b204";
+/// The token of the agent `tester`.
+pub const TOKEN: &str =
+    "ejt_0101010101010101_0101010101010101010101010101010101010101010101010101010101010101";
 
 /// A coordinator with an experiment `e` of three crates in both tiers.
 pub struct Server {
@@ -62,13 +66,10 @@ impl Server {
         let store = SqliteStore::open(&dir.path().join("ejecta.db"))
             .await
             .expect("opens");
-        ejecta_server::store::Store::create_experiment(
-            &store,
-            &experiment("e", Scope::All),
-            &plan(3),
-        )
-        .await
-        .expect("created");
+        create(&store, &experiment("e", Scope::All), &plan(3)).await;
+        let tester = token(1, "agent", Some("tester"), None);
+        assert_eq!(tester.1, TOKEN);
+        store.add_token(&tester.0).await.expect("kept");
         let now = Arc::new(AtomicI64::new(0));
         let clock = Arc::clone(&now);
         let coordinator = Arc::new(Coordinator::new(
@@ -78,6 +79,7 @@ impl Server {
             Settings {
                 lease: Duration::from_secs(LEASE.unsigned_abs()),
                 retry_after: Duration::from_millis(123),
+                ..Settings::default()
             },
         ));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -85,12 +87,12 @@ impl Server {
         let (shutdown, stop) = oneshot::channel();
         let serving = tokio::spawn({
             let coordinator = Arc::clone(&coordinator);
+            let gate = Arc::new(Gate::new(Arc::new(store.clone()), Vec::new()));
             async move {
-                let token = SecretString::from(TOKEN);
                 let stop = async {
                     let _ = stop.await;
                 };
-                api::serve(listener, coordinator, &token, stop).await
+                api::serve(listener, coordinator, gate, stop).await
             }
         });
         Self {
@@ -156,6 +158,7 @@ impl Server {
             protocol: PROTOCOL,
             agent: "tester".to_owned(),
             slots,
+            capabilities: Capabilities::default(),
         };
         self.post("claim", &request).await.json()
     }
@@ -172,6 +175,23 @@ impl Server {
 
 pub fn authorization() -> String {
     format!("authorization: Bearer {TOKEN}\r\n")
+}
+
+/// A token of the bytes `seed`.
+pub fn token(
+    seed: u8,
+    scopes: &str,
+    agent: Option<&str>,
+    expires: Option<i64>,
+) -> (TokenRecord, String) {
+    let request = TokenRequest {
+        label: "a test".to_owned(),
+        scopes: scopes.parse().expect("known scopes"),
+        agent: agent.map(str::to_owned),
+        expires: expires.map(at),
+    };
+    let (record, secret) = mint(request, &[seed; TOKEN_BYTES], at(0));
+    (record, secret.expose_secret().to_owned())
 }
 
 /// A passing result under the lease of `grant`, whose log says `text`.

@@ -5,57 +5,101 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ejecta_core::job::{LeaseId, MAX_ATTEMPTS};
+use ejecta_core::lifecycle::{Change, State};
 use ejecta_core::mode::Scope;
+use ejecta_core::queue::AfterLoss;
 use ejecta_server::store::{
-    Counts, ErrorClass, JobState, Released, Setback, Store, StoreError, Submitted, TierCounts,
-    all_results,
+    Counts, Edit, ErrorClass, Filter, JobState, Loss, NewExperiment, Released, Requeue, Setback,
+    Store, StoreError, Submitted, TierCounts, all_results,
 };
 use serde_json::json;
 
 use crate::fixtures::{
-    LEASE, at, claim, entry, experiment, granted, leases, name, passing, plan, record, skipped,
+    LEASE, at, beat, claim, create, entry, experiment, granted, leases, name, passing, plan,
+    record, skipped,
 };
 
 /// Makes a test of each promise; `$open` is an async function that gives an empty store and what
-/// must live as long as it.
+/// must live as long as it, or nothing where the backend is missing.
 macro_rules! contract_of {
-    ($open:path: $($promise:ident)+) => {
-        $(
+    ($open:path: $($module:ident: $($promise:ident)+;)+) => {
+        $($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                let (store, _guard) = $open().await;
-                $crate::contract::$promise(store).await;
+                if let Some((store, _guard)) = $open().await {
+                    $crate::$module::$promise(store).await;
+                }
             }
-        )+
+        )+)+
     };
     ($open:path) => {
-        contract_of! { $open:
-            experiments_are_kept_as_they_are
-            a_name_is_taken_once
-            unknown_experiments_are_errors
-            jobs_are_claimed_tier_by_tier_in_order
-            skipped_crates_have_no_jobs
-            older_experiments_come_first
-            a_lease_is_never_granted_twice
-            an_expired_lease_is_granted_anew
-            a_stale_submission_is_refused
-            late_work_is_welcome_until_the_job_is_granted_anew
-            a_repeat_is_a_success_and_changes_nothing
-            a_released_job_waits_behind_untried_ones
-            an_unstarted_job_keeps_its_attempt
-            a_permanent_failure_gives_the_job_up
-            failures_use_attempts_up
-            expiry_uses_attempts_up
-            released_leases_are_stale
-            all_leases_can_be_given_back
-            what_was_given_up_can_be_tried_again
-            heartbeats_extend_what_holds
-            results_are_complete
-            results_are_paged
-            facts_are_kept
-            concurrent_claims_never_share_a_job
-            concurrent_submissions_commit_once
-            a_large_plan_is_taken_in_at_once
+        $crate::contract::contract_of! { $open:
+            contract:
+                experiments_are_kept_as_they_are
+                a_name_is_taken_once
+                unknown_experiments_are_errors
+                jobs_are_claimed_tier_by_tier_in_order
+                skipped_crates_have_no_jobs
+                a_lease_is_never_granted_twice
+                an_expired_lease_is_granted_anew
+                a_stale_submission_is_refused
+                late_work_is_welcome_until_the_job_is_granted_anew
+                a_repeat_is_a_success_and_changes_nothing
+                a_released_job_waits_behind_untried_ones
+                an_unstarted_job_keeps_its_attempt
+                a_permanent_failure_gives_the_job_up
+                failures_use_attempts_up
+                expiry_uses_attempts_up
+                released_leases_are_stale
+                all_leases_can_be_given_back
+                what_was_given_up_can_be_tried_again
+                heartbeats_extend_what_holds
+                results_are_complete
+                results_are_paged
+                facts_are_kept
+                concurrent_claims_never_share_a_job
+                concurrent_submissions_commit_once
+                a_large_plan_is_taken_in_at_once
+                ;
+            contract_rules:
+                experiments_have_their_papers
+                experiments_are_listed_in_pages
+                a_large_plan_can_be_replaced
+                an_experiment_is_edited_until_it_starts
+                a_state_is_moved_by_one
+                an_experiment_lives_from_queue_to_report
+                an_experiment_of_skipped_crates_ends_at_once
+                abort_takes_leases_away
+                a_reopened_experiment_runs_again
+                priority_comes_first
+                experiments_of_one_priority_take_turns
+                requirements_are_met
+                a_failed_job_goes_to_another_agent
+                a_lapsed_lease_holds_again_until_the_job_is_granted
+                late_work_is_welcome_after_a_sweep
+                a_stuck_job_is_taken_away
+                progress_keeps_a_job
+                leases_of_others_are_not_extended
+                a_job_that_kills_agents_is_quarantined
+                a_job_out_of_memory_goes_to_a_larger_class
+                the_largest_class_is_the_last
+                leases_of_one_agent_can_be_given_back
+                ;
+            contract_fleet:
+                verdicts_are_counted
+                verdicts_are_paged_without_records
+                news_are_told_once_in_order
+                news_miss_nothing_while_results_come_in
+                tokens_are_kept_without_their_secret
+                agents_are_remembered_with_what_they_run
+                a_message_is_done_once
+                a_message_is_retried
+                messages_are_shared_between_takers
+                a_delivery_is_remembered
+                old_things_are_forgotten
+                figures_add_up
+                many_agents_at_once_lose_nothing
+                ;
         }
     };
 }
@@ -64,10 +108,7 @@ pub(crate) use contract_of;
 type Shared = Arc<dyn Store>;
 
 async fn with(store: &Shared, crates: usize, scope: Scope) {
-    store
-        .create_experiment(&experiment("e", scope), &plan(crates))
-        .await
-        .expect("created");
+    create(&*store, &experiment("e", scope), &plan(crates)).await;
 }
 
 fn tier(tier: Scope, [queued, leased, finished, errors]: [u64; 4]) -> TierCounts {
@@ -115,15 +156,18 @@ async fn marks(store: &Shared) -> Vec<String> {
 pub async fn experiments_are_kept_as_they_are(store: Shared) {
     let one = experiment("one", Scope::All);
     let entries = vec![entry("b"), skipped("x"), entry("a")];
-    store.create_experiment(&one, &entries).await.expect("ok");
+    create(&*store, &one, &entries).await;
     let two = experiment("two", Scope::Lib);
-    store.create_experiment(&two, &[]).await.expect("ok");
-    assert_eq!(
-        store.experiment(&name("one")).await.expect("ok"),
-        Some(one.clone())
-    );
+    create(&*store, &two, &[]).await;
+    let found = store.experiment(&name("one")).await.expect("ok");
+    let found = found.expect("kept");
+    assert_eq!((&found.experiment, found.state), (&one, State::Queued));
+    assert_eq!((found.since, found.priority), (one.created, 0));
+    assert_eq!((found.parent, found.snapshot), (None, None));
     assert_eq!(store.experiment(&name("three")).await.expect("ok"), None);
-    assert_eq!(store.experiments().await.expect("ok"), [one, two]);
+    let all = store.experiments(&Filter::ALL).await.expect("ok");
+    let all: Vec<_> = all.into_iter().map(|filed| filed.experiment).collect();
+    assert_eq!(all, [one, two]);
     assert_eq!(store.plan(&name("one")).await.expect("ok"), entries);
     assert_eq!(store.plan(&name("two")).await.expect("ok"), []);
 }
@@ -131,7 +175,10 @@ pub async fn experiments_are_kept_as_they_are(store: Shared) {
 pub async fn a_name_is_taken_once(store: Shared) {
     with(&store, 2, Scope::Lib).await;
     let error = store
-        .create_experiment(&experiment("e", Scope::All), &plan(5))
+        .create(&NewExperiment::plain(
+            &experiment("e", Scope::All),
+            &plan(5),
+        ))
         .await
         .expect_err("taken");
     assert!(matches!(error, StoreError::ExperimentExists(_)), "{error}");
@@ -146,8 +193,13 @@ pub async fn unknown_experiments_are_errors(store: Shared) {
         store.plan(&none).await.err(),
         store.counts(&none).await.err(),
         store.results(&none, 0, 10).await.err(),
-        store.requeue_leased(&none).await.err(),
-        store.requeue_given_up(&none).await.err(),
+        store.verdicts(&none, 0, 10).await.err(),
+        store.verdict_counts(&none).await.err(),
+        store.news(&none, 0, 10).await.err(),
+        store.edit(&none, &Edit::default()).await.err(),
+        store.move_on(&none, None, Change::Abort, at(1)).await.err(),
+        store.requeue(&none, Requeue::Leased, at(1)).await.err(),
+        store.requeue(&none, Requeue::GivenUp, at(1)).await.err(),
         store.set_fact(&none, "k", &json!(1)).await.err(),
         store.facts(&none).await.err(),
     ];
@@ -180,35 +232,18 @@ pub async fn jobs_are_claimed_tier_by_tier_in_order(store: Shared) {
 pub async fn skipped_crates_have_no_jobs(store: Shared) {
     let mut quiet = entry("quiet");
     quiet.options.quiet = true;
-    store
-        .create_experiment(
-            &experiment("e", Scope::Lib),
-            &[skipped("x"), quiet, skipped("y")],
-        )
-        .await
-        .expect("created");
+    create(
+        &*store,
+        &experiment("e", Scope::Lib),
+        &[skipped("x"), quiet, skipped("y")],
+    )
+    .await;
     let claimed = claim(&*store, 0, 9).await;
     assert_eq!(granted(&claimed), ["quiet lib"]);
     assert!(claimed.granted[0].options.quiet);
     let results = all_results(&*store, &name("e")).await.expect("results");
     let tiers: Vec<usize> = results.iter().map(|r| r.tiers.len()).collect();
     assert_eq!(tiers, [0, 1, 0]);
-}
-
-pub async fn older_experiments_come_first(store: Shared) {
-    for called in ["older", "newer"] {
-        store
-            .create_experiment(&experiment(called, Scope::All), &plan(1))
-            .await
-            .expect("created");
-    }
-    let claimed = claim(&*store, 0, 9).await;
-    let whose: Vec<String> = claimed
-        .granted
-        .iter()
-        .map(|g| format!("{} {}", g.experiment, g.tier))
-        .collect();
-    assert_eq!(whose, ["older lib", "older all", "newer lib", "newer all"]);
 }
 
 pub async fn a_lease_is_never_granted_twice(store: Shared) {
@@ -229,7 +264,8 @@ pub async fn an_expired_lease_is_granted_anew(store: Shared) {
     let [lost] = anew.lost.as_slice() else {
         panic!("one lease is lost: {:?}", anew.lost);
     };
-    assert_eq!((lost.attempt, lost.given_up), (1, false));
+    assert_eq!((lost.attempt, lost.then), (1, AfterLoss::Requeue));
+    assert_eq!(lost.why, Loss::Silent);
     assert_eq!(
         (lost.agent.as_str(), lost.job.krate.as_str()),
         ("tester", "c0-1.0.0")
@@ -286,7 +322,7 @@ pub async fn a_released_job_waits_behind_untried_ones(store: Shared) {
     with(&store, 2, Scope::All).await;
     let (lease, _) = next(&store, 0).await;
     let released = store
-        .release(&lease, Setback::Transient("docker went away"))
+        .release(&lease, Setback::Transient("docker went away"), at(1))
         .await
         .expect("ok");
     assert!(matches!(released, Released::Requeued(_)));
@@ -299,7 +335,10 @@ pub async fn an_unstarted_job_keeps_its_attempt(store: Shared) {
     for _ in 0..MAX_ATTEMPTS + 2 {
         let (lease, attempt) = next(&store, 0).await;
         assert_eq!(attempt, 1);
-        let released = store.release(&lease, Setback::Unstarted).await.expect("ok");
+        let released = store
+            .release(&lease, Setback::Unstarted, at(1))
+            .await
+            .expect("ok");
         assert!(matches!(released, Released::Requeued(_)));
     }
     assert_eq!(lib_counts(&store).await, [1, 0, 0, 0]);
@@ -309,7 +348,7 @@ pub async fn a_permanent_failure_gives_the_job_up(store: Shared) {
     with(&store, 1, Scope::Lib).await;
     let (lease, _) = next(&store, 0).await;
     let released = store
-        .release(&lease, Setback::Permanent("no such toolchain"))
+        .release(&lease, Setback::Permanent("no such toolchain"), at(1))
         .await
         .expect("ok");
     let counts = Counts {
@@ -341,7 +380,7 @@ pub async fn failures_use_attempts_up(store: Shared) {
         assert_eq!(attempt, expected);
         let error = format!("failure {attempt}");
         let released = store
-            .release(&lease, Setback::Transient(&error))
+            .release(&lease, Setback::Transient(&error), at(1))
             .await
             .expect("ok");
         let last = attempt == MAX_ATTEMPTS;
@@ -360,10 +399,13 @@ pub async fn expiry_uses_attempts_up(store: Shared) {
     }
     let last = claim(&*store, now, 1).await;
     assert_eq!((last.granted.len(), last.unfinished), (0, 0));
-    assert!(last.lost[0].given_up);
+    assert_eq!(last.lost[0].then, AfterLoss::Quarantine);
     assert_eq!(last.lost[0].attempt, MAX_ATTEMPTS);
     let (message, attempts) = error_of_c0(&store).await;
-    assert!(message.contains("agent `tester`"), "{message}");
+    assert_eq!(
+        message,
+        "quarantined: 3 agents fell silent while they had it (`tester`)"
+    );
     assert_eq!(attempts, MAX_ATTEMPTS);
     assert_eq!(claim(&*store, now, 1).await.lost, []);
 }
@@ -371,36 +413,38 @@ pub async fn expiry_uses_attempts_up(store: Shared) {
 pub async fn released_leases_are_stale(store: Shared) {
     with(&store, 1, Scope::Lib).await;
     let (lease, _) = next(&store, 0).await;
-    store.release(&lease, Setback::Unstarted).await.expect("ok");
-    let again = store.release(&lease, Setback::Permanent("x")).await;
+    store
+        .release(&lease, Setback::Unstarted, at(1))
+        .await
+        .expect("ok");
+    let again = store.release(&lease, Setback::Permanent("x"), at(1)).await;
     assert_eq!(again.expect("ok"), Released::Stale);
     assert_eq!(submit(&store, &lease, "stale").await, Submitted::Stale);
     let (lease, _) = next(&store, 0).await;
     submit(&store, &lease, "done").await;
-    let finished = store.release(&lease, Setback::Permanent("x")).await;
+    let finished = store.release(&lease, Setback::Permanent("x"), at(1)).await;
     assert_eq!(finished.expect("ok"), Released::Stale);
     assert_eq!(lib_counts(&store).await, [0, 0, 1, 0]);
 }
 
 pub async fn what_was_given_up_can_be_tried_again(store: Shared) {
     with(&store, 3, Scope::Lib).await;
-    store
-        .create_experiment(&experiment("other", Scope::Lib), &plan(1))
-        .await
-        .expect("created");
+    create(&*store, &experiment("other", Scope::Lib), &plan(1)).await;
     let held = claim(&*store, 0, 9).await;
     assert_eq!(held.granted.len(), 4);
     let lease = |n: usize| held.granted[n].lease.clone();
     submit(&store, &lease(0), "done").await;
     for n in [1, 3] {
-        let released = store.release(&lease(n), Setback::Permanent("x")).await;
+        let released = store
+            .release(&lease(n), Setback::Permanent("x"), at(1))
+            .await;
         assert!(matches!(released, Ok(Released::GivenUp(_))));
     }
     assert_eq!(lib_counts(&store).await, [0, 1, 1, 1]);
-    let requeued = store.requeue_given_up(&name("e")).await;
+    let requeued = store.requeue(&name("e"), Requeue::GivenUp, at(1)).await;
     assert_eq!(requeued.expect("ok"), 1);
     assert_eq!(lib_counts(&store).await, [1, 1, 1, 0]);
-    let requeued = store.requeue_given_up(&name("e")).await;
+    let requeued = store.requeue(&name("e"), Requeue::GivenUp, at(1)).await;
     assert_eq!(requeued.expect("ok"), 0);
     let other = store.counts(&name("other")).await.expect("ok");
     assert_eq!(other.tiers, [tier(Scope::Lib, [0, 0, 0, 1])]);
@@ -413,16 +457,25 @@ pub async fn what_was_given_up_can_be_tried_again(store: Shared) {
 
 pub async fn all_leases_can_be_given_back(store: Shared) {
     with(&store, 3, Scope::Lib).await;
-    store
-        .create_experiment(&experiment("other", Scope::Lib), &plan(1))
-        .await
-        .expect("created");
+    create(&*store, &experiment("other", Scope::Lib), &plan(1)).await;
     let (done, _) = next(&store, 0).await;
     submit(&store, &done, "done").await;
     let held = claim(&*store, 0, 9).await;
     assert_eq!(held.granted.len(), 3);
-    assert_eq!(store.requeue_leased(&name("e")).await.expect("ok"), 2);
-    assert_eq!(store.requeue_leased(&name("e")).await.expect("ok"), 0);
+    assert_eq!(
+        store
+            .requeue(&name("e"), Requeue::Leased, at(1))
+            .await
+            .expect("ok"),
+        2
+    );
+    assert_eq!(
+        store
+            .requeue(&name("e"), Requeue::Leased, at(1))
+            .await
+            .expect("ok"),
+        0
+    );
     assert_eq!(lib_counts(&store).await, [2, 0, 1, 0]);
     let other = store.counts(&name("other")).await.expect("ok");
     assert_eq!(other.tiers, [tier(Scope::Lib, [0, 1, 0, 0])]);
@@ -436,17 +489,19 @@ pub async fn heartbeats_extend_what_holds(store: Shared) {
     let held = claim(&*store, 0, 3).await;
     let [alive, done, released] = [0, 1, 2].map(|n| held.granted[n].lease.clone());
     submit(&store, &done, "done").await;
-    let gone = store.release(&released, Setback::Permanent("x")).await;
+    let gone = store
+        .release(&released, Setback::Permanent("x"), at(1))
+        .await;
     assert!(gone.is_ok());
     let never = leases(1).remove(0);
     let all = [&alive, &done, &released, &never].map(LeaseId::clone);
     // Even after its end, as long as nobody else has the job.
-    let beat = store.heartbeat(&all, at(3 * LEASE)).await.expect("ok");
+    let beat = beat(&*store, &all, 2 * LEASE).await;
     assert_eq!(beat.extended, [alive]);
     assert_eq!(beat.lost, [done, released, never]);
     assert_eq!(claim(&*store, 3 * LEASE - 1, 9).await.granted, []);
     assert_eq!(granted(&claim(&*store, 3 * LEASE, 9).await), ["c0 lib #2"]);
-    let beat = store.heartbeat(&[], at(0)).await.expect("ok");
+    let beat = crate::fixtures::beat(&*store, &[], 0).await;
     assert_eq!((beat.extended, beat.lost), (vec![], vec![]));
 }
 
@@ -456,7 +511,7 @@ pub async fn results_are_complete(store: Shared) {
     let lease = |n: usize| &held.granted[n].lease;
     store.submit(lease(0), &passing(), at(1)).await.expect("ok");
     let why = Setback::Permanent("no disk");
-    store.release(lease(1), why).await.expect("ok");
+    store.release(lease(1), why, at(1)).await.expect("ok");
     let results = all_results(&*store, &name("e")).await.expect("results");
     let entries: Vec<_> = results.iter().map(|r| r.entry.clone()).collect();
     assert_eq!(entries, plan(3));

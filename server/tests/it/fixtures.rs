@@ -15,7 +15,9 @@ use ejecta_core::outcome::{
     UnitStatus, Unprepared,
 };
 use ejecta_core::plan::{CrateOptions, PlanEntry, Skip};
-use ejecta_server::store::{Claim, Claimed, Store};
+use ejecta_server::store::{
+    Beat, Beats, Claim, Claimed, Heartbeat, NewExperiment, Sighting, Store,
+};
 use jiff::Timestamp;
 
 pub fn name(text: &str) -> ExperimentName {
@@ -136,18 +138,83 @@ pub fn leases(count: usize) -> Vec<LeaseId> {
 /// How long leases hold in the tests of stores, in seconds.
 pub const LEASE: i64 = 60;
 
+/// Keeps an experiment that asks nothing of agents.
+pub async fn create(store: &dyn Store, experiment: &Experiment, plan: &[PlanEntry]) {
+    let new = NewExperiment::plain(experiment, plan);
+    store.create(&new).await.expect("created");
+}
+
 /// Claims `slots` jobs at the second `now`.
 pub async fn claim(store: &dyn Store, now: i64, slots: usize) -> Claimed {
+    claim_as(store, "tester", "", now, slots).await
+}
+
+/// Claims as this agent, who can do this.
+pub async fn claim_as(
+    store: &dyn Store,
+    agent: &str,
+    capabilities: &str,
+    now: i64,
+    slots: usize,
+) -> Claimed {
     let leases = leases(slots);
     store
         .claim(&Claim {
-            agent: "tester",
+            agent,
+            capabilities: &capabilities.parse().expect("capabilities"),
             leases: &leases,
             now: at(now),
             until: at(now + LEASE),
+            alive_since: at(now - LEASE),
         })
         .await
         .expect("claims")
+}
+
+/// A heartbeat of the one who claims, without progress, at the second `now`.
+pub async fn beat(store: &dyn Store, leases: &[LeaseId], now: i64) -> Heartbeat {
+    let beats: Vec<(LeaseId, Option<u64>)> = leases.iter().map(|l| (l.clone(), None)).collect();
+    beat_as(store, "tester", &beats, now).await
+}
+
+/// Remembers that an agent was heard of.
+pub async fn see(store: &dyn Store, agent: &str, capabilities: &str, now: i64) {
+    let capabilities = capabilities.parse().expect("capabilities");
+    let sighting = Sighting {
+        agent,
+        capabilities: Some(&capabilities),
+        now: at(now),
+    };
+    store.see_agent(&sighting).await.expect("kept");
+}
+
+/// How long a job may stay where it is in the tests of stores, in seconds.
+pub const STUCK: i64 = 600;
+
+/// A heartbeat with progress.
+pub async fn beat_as(
+    store: &dyn Store,
+    agent: &str,
+    leases: &[(LeaseId, Option<u64>)],
+    now: i64,
+) -> Heartbeat {
+    let leases: Vec<Beat> = leases
+        .iter()
+        .map(|(lease, progress)| Beat {
+            lease: lease.clone(),
+            progress: *progress,
+        })
+        .collect();
+    store
+        .heartbeat(&Beats {
+            agent,
+            leases: &leases,
+            now: at(now),
+            until: at(now + LEASE),
+            stuck_since: at(now - STUCK),
+        })
+        .await
+        .expect("answers")
 }
 
 /// The jobs granted, such as `c0 lib`, with the attempt where it is not the first.

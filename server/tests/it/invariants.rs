@@ -1,17 +1,20 @@
-//! Whatever agents do, in whatever order: a model of the rules and a store agree.
+//! Whatever agents do, in whatever order: a model of the rules and each store agree.
 
 use std::collections::BTreeMap;
 
 use ejecta_core::job::{self, Holder, JobId, LeaseId, Submission, judge_submission};
+use ejecta_core::lifecycle;
 use ejecta_core::mode::Scope;
 use ejecta_core::outcome::JobRecord;
+use ejecta_core::queue::{self, AfterLoss};
 use ejecta_server::store::{
-    Granted, JobState, Released, Setback, SqliteStore, Store, Submitted, all_results,
+    Granted, JobState, Lost, Released, Requeue, Setback, SqliteStore, Store, Submitted, all_results,
 };
+use ejecta_test_support::Postgres;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::fixtures::{LEASE, at, claim, experiment, name, plan, record};
+use crate::fixtures::{LEASE, at, beat, claim, create, experiment, name, plan, record};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -21,7 +24,10 @@ enum Action {
     Submit(prop::sample::Index),
     Release(prop::sample::Index, Why),
     Wait(i64),
+    /// Somebody sweeps.
+    Expire,
     RequeueAll,
+    RequeueGivenUp,
     /// The process dies, and another one opens the database.
     Restart,
 }
@@ -45,7 +51,9 @@ fn action() -> impl Strategy<Value = Action> {
         4 => any::<prop::sample::Index>().prop_map(Action::Submit),
         3 => (any::<prop::sample::Index>(), why).prop_map(|(i, w)| Action::Release(i, w)),
         3 => (1..2 * LEASE).prop_map(Action::Wait),
+        2 => Just(Action::Expire),
         1 => Just(Action::RequeueAll),
+        1 => Just(Action::RequeueGivenUp),
         1 => Just(Action::Restart),
     ]
 }
@@ -62,6 +70,9 @@ enum State {
 struct ModelJob {
     position: usize,
     attempts: u32,
+    losses: u32,
+    /// The lease that ran out while nobody else has the job.
+    lapsed: Option<LeaseId>,
     state: State,
 }
 
@@ -85,6 +96,8 @@ impl Model {
                 let job = ModelJob {
                     position,
                     attempts: 0,
+                    losses: 0,
+                    lapsed: None,
                     state: State::Queued,
                 };
                 jobs.insert(id, job);
@@ -109,25 +122,40 @@ impl Model {
         matches!(&self.job(job).state, State::Leased(by, _) if by == lease)
     }
 
-    /// Gives up what has expired for the last time; says which jobs can be granted, in order.
-    fn waiting(&mut self) -> Vec<JobId> {
+    fn lapsed(&mut self, lease: &LeaseId, job: &JobId) -> bool {
+        self.job(job).lapsed.as_ref() == Some(lease)
+    }
+
+    /// Takes away what has expired; says what was lost, in no order.
+    fn expire(&mut self) -> Vec<(JobId, AfterLoss)> {
         let now = self.now;
-        let mut waiting = Vec::new();
+        let mut lost = Vec::new();
         for (id, job) in &mut self.jobs {
-            match &job.state {
-                State::Leased(_, until) if *until <= now => {
-                    if job::may_retry(job.attempts) {
-                        waiting.push((id.tier, job.attempts, job.position, id.clone()));
-                    } else {
-                        job.state = State::Error;
-                    }
-                }
-                State::Queued => {
-                    waiting.push((id.tier, job.attempts, job.position, id.clone()));
-                }
-                _ => {}
+            let State::Leased(lease, until) = &job.state else {
+                continue;
+            };
+            if *until > now {
+                continue;
             }
+            job.losses += 1;
+            let then = queue::after_loss(job.attempts, job.losses);
+            (job.lapsed, job.state) = match then {
+                AfterLoss::Requeue => (Some(lease.clone()), State::Queued),
+                AfterLoss::GiveUp | AfterLoss::Quarantine => (None, State::Error),
+            };
+            lost.push((id.clone(), then));
         }
+        lost
+    }
+
+    /// Which jobs can be granted, in order.
+    fn waiting(&self) -> Vec<JobId> {
+        let mut waiting: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.state == State::Queued)
+            .map(|(id, job)| (id.tier, job.attempts, job.position, id.clone()))
+            .collect();
         waiting.sort();
         waiting.into_iter().map(|w| w.3).collect()
     }
@@ -137,23 +165,44 @@ impl Model {
     }
 }
 
+/// Where a store is.
+enum Place {
+    Sqlite(TempDir),
+    Postgres(String),
+}
+
+impl Place {
+    async fn open(&self) -> Box<dyn Store> {
+        match self {
+            Self::Sqlite(dir) => {
+                let path = dir.path().join("ejecta.db");
+                Box::new(SqliteStore::open(&path).await.expect("opens"))
+            }
+            Self::Postgres(url) => Box::new(crate::postgres::connect(url).await),
+        }
+    }
+}
+
+/// What was lost is what was expected to be.
+fn assert_lost(lost: Vec<Lost>, mut expected: Vec<(JobId, AfterLoss)>) {
+    let mut lost: Vec<_> = lost.into_iter().map(|l| (l.job, l.then)).collect();
+    lost.sort_by(|a, b| a.0.cmp(&b.0));
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(lost, expected);
+}
+
 struct Tested {
-    dir: TempDir,
-    store: SqliteStore,
+    place: Place,
+    store: Box<dyn Store>,
     model: Model,
 }
 
 impl Tested {
-    async fn new(crates: usize) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("ejecta.db");
-        let store = SqliteStore::open(&path).await.expect("opens");
-        store
-            .create_experiment(&experiment("e", Scope::All), &plan(crates))
-            .await
-            .expect("created");
+    async fn new(place: Place, crates: usize) -> Self {
+        let store = place.open().await;
+        create(&*store, &experiment("e", Scope::All), &plan(crates)).await;
         Self {
-            dir,
+            place,
             store,
             model: Model::new(crates),
         }
@@ -166,18 +215,19 @@ impl Tested {
             Action::Submit(index) => self.submit(index).await,
             Action::Release(index, why) => self.release(index, *why).await,
             Action::Wait(seconds) => self.model.now += seconds,
+            Action::Expire => self.expire().await,
             Action::RequeueAll => self.requeue_all().await,
-            Action::Restart => {
-                let path = self.dir.path().join("ejecta.db");
-                self.store = SqliteStore::open(&path).await.expect("opens again");
-            }
+            Action::RequeueGivenUp => self.requeue_given_up().await,
+            Action::Restart => self.store = self.place.open().await,
         }
     }
 
     async fn claim(&mut self, slots: usize) {
+        let lost = self.model.expire();
         let mut expected = self.model.waiting();
         expected.truncate(slots);
-        let claimed = claim(&self.store, self.model.now, slots).await;
+        let claimed = claim(&*self.store, self.model.now, slots).await;
+        assert_lost(claimed.lost, lost);
         let jobs: Vec<JobId> = claimed.granted.iter().map(Granted::job).collect();
         assert_eq!(jobs, expected);
         let until = self.model.now + LEASE;
@@ -185,6 +235,7 @@ impl Tested {
             let id = grant.job();
             let job = self.model.job(&id);
             job.attempts += 1;
+            job.lapsed = None;
             assert_eq!(job.attempts, grant.attempt);
             job.state = State::Leased(grant.lease.clone(), until);
             self.model.leases.push((grant.lease, id));
@@ -197,13 +248,23 @@ impl Tested {
         };
         let until = self.model.now + LEASE;
         let leases = [lease.clone()];
-        let beat = self.store.heartbeat(&leases, at(until)).await.expect("ok");
-        let holds = self.model.holds(&lease, &job);
+        let beat = beat(&*self.store, &leases, self.model.now).await;
+        let again = self.model.lapsed(&lease, &job);
+        let holds = again || self.model.holds(&lease, &job);
         assert_eq!(beat.extended.len(), usize::from(holds));
         assert_eq!(beat.lost.len(), usize::from(!holds));
         if holds {
-            self.model.job(&job).state = State::Leased(lease, until);
+            let job = self.model.job(&job);
+            job.losses -= u32::from(again);
+            job.lapsed = None;
+            job.state = State::Leased(lease, until);
         }
+    }
+
+    async fn expire(&mut self) {
+        let lost = self.model.expire();
+        let expired = self.store.expire(at(self.model.now)).await.expect("ok");
+        assert_lost(expired.lost, lost);
     }
 
     async fn submit(&mut self, index: &prop::sample::Index) {
@@ -216,13 +277,15 @@ impl Tested {
         let submitted = self.store.submit(&lease, &record, now).await.expect("ok");
         let job = self.model.job(&id);
         let holder = match &job.state {
-            State::Queued | State::Error => Holder::Nobody,
+            State::Queued => job.lapsed.clone().map_or(Holder::Nobody, Holder::Lease),
+            State::Error => Holder::Nobody,
             State::Leased(by, _) => Holder::Lease(by.clone()),
             State::Finished(by, _) => Holder::FinishedBy(by.clone()),
         };
         match judge_submission(&holder, &lease) {
             Submission::Commit => {
                 assert!(matches!(submitted, Submitted::Committed(_)));
+                job.lapsed = None;
                 job.state = State::Finished(lease, record);
             }
             Submission::Repeat => assert_eq!(submitted, Submitted::Repeated),
@@ -239,7 +302,11 @@ impl Tested {
             Why::Transient => Setback::Transient("transient"),
             Why::Permanent => Setback::Permanent("permanent"),
         };
-        let released = self.store.release(&lease, setback).await.expect("ok");
+        let released = self
+            .store
+            .release(&lease, setback, at(1))
+            .await
+            .expect("ok");
         if !self.model.holds(&lease, &id) {
             assert_eq!(released, Released::Stale);
             return;
@@ -263,7 +330,7 @@ impl Tested {
     }
 
     async fn requeue_all(&mut self) {
-        let requeued = self.store.requeue_leased(&name("e")).await.expect("ok");
+        let requeued = self.store.requeue(&name("e"), Requeue::Leased, at(1)).await;
         let mut expected = 0;
         for job in self.model.jobs.values_mut() {
             if matches!(job.state, State::Leased(..)) {
@@ -272,7 +339,21 @@ impl Tested {
                 expected += 1;
             }
         }
-        assert_eq!(requeued, expected);
+        assert_eq!(requeued.expect("ok"), expected);
+    }
+
+    async fn requeue_given_up(&mut self) {
+        let what = Requeue::GivenUp;
+        let requeued = self.store.requeue(&name("e"), what, at(1)).await;
+        let mut expected = 0;
+        for job in self.model.jobs.values_mut() {
+            if job.state == State::Error {
+                job.state = State::Queued;
+                (job.attempts, job.losses) = (0, 0);
+                expected += 1;
+            }
+        }
+        assert_eq!(requeued.expect("ok"), expected);
     }
 
     /// The counts add up, and are those of the model.
@@ -285,11 +366,20 @@ impl Tested {
         let finished = model.count(|s| matches!(s, State::Finished(..)));
         assert_eq!(counts.finished(), finished);
         assert_eq!(counts.errors(), model.count(|s| *s == State::Error));
+        let filed = self.store.experiment(&name("e")).await.expect("ok");
+        let state = filed.expect("kept").state;
+        if unfinished == 0 {
+            assert_eq!(state, lifecycle::State::NeedsReport);
+        } else {
+            assert!(state.is_active(), "{state}");
+        }
     }
 
     /// Every job is as the model has it; a finished one has the first record that was committed.
     async fn check_results(&self) {
-        let results = all_results(&self.store, &name("e")).await.expect("results");
+        let results = all_results(&*self.store, &name("e"))
+            .await
+            .expect("results");
         let mut seen = 0;
         for entry in results {
             for tier in entry.tiers {
@@ -315,6 +405,21 @@ impl Tested {
     }
 }
 
+fn follows_the_rules(place: impl FnOnce() -> Place, actions: &[Action]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut tested = Tested::new(place(), 3).await;
+        for action in actions {
+            tested.act(action).await;
+            tested.check_counts().await;
+        }
+        tested.check_results().await;
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 32,
@@ -323,20 +428,19 @@ proptest! {
     })]
 
     #[test]
-    fn a_store_follows_the_rules_whatever_happens(
+    fn sqlite_follows_the_rules_whatever_happens(
         actions in prop::collection::vec(action(), 1..40),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let mut tested = Tested::new(3).await;
-            for action in &actions {
-                tested.act(action).await;
-                tested.check_counts().await;
-            }
-            tested.check_results().await;
-        });
+        let place = || Place::Sqlite(tempfile::tempdir().expect("a directory"));
+        follows_the_rules(place, &actions);
+    }
+
+    #[test]
+    fn postgres_follows_the_rules_whatever_happens(
+        actions in prop::collection::vec(action(), 1..40),
+    ) {
+        if let Some(url) = Postgres::database_or_skip() {
+            follows_the_rules(|| Place::Postgres(url), &actions);
+        }
     }
 }

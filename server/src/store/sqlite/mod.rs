@@ -6,42 +6,76 @@
 //! not only a killed process (`NORMAL` would do for that) but a lost machine too. It costs one
 //! `fsync` for each result, which took a compiler's time to come by.
 
-mod errors;
-mod experiments;
-mod queue;
-mod results;
-
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use ejecta_core::experiment::{Experiment, ExperimentName};
-use ejecta_core::job::LeaseId;
-use ejecta_core::mode::Scope;
-use ejecta_core::outcome::JobRecord;
-use ejecta_core::plan::PlanEntry;
-use jiff::Timestamp;
+use ejecta_core::experiment::ExperimentName;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
 use sqlx::{Connection as _, Sqlite, Transaction};
 
-use super::{
-    Claim, Claimed, Counts, EntryResult, Heartbeat, LeasedJob, Released, Setback, Store,
-    StoreError, Submitted,
-};
+use super::StoreError;
+use super::error::migration_error;
+
+/// A query whose rows are held until the transaction ends: SQLite has one writer, who holds all.
+macro_rules! locking {
+    ($sql:expr, $of:literal) => {
+        $sql
+    };
+}
+
+/// A query whose rows are held, and that leaves out those that others hold.
+macro_rules! skipping {
+    ($sql:expr, $of:literal) => {
+        $sql
+    };
+}
+
+#[path = "../sql/claim.rs"]
+mod claim;
+#[path = "../sql/counters.rs"]
+mod counters;
+#[path = "../sql/experiments.rs"]
+mod experiments;
+#[path = "../sql/fleet.rs"]
+mod fleet;
+#[path = "../sql/leases.rs"]
+mod leases;
+#[path = "../sql/outbox.rs"]
+mod outbox;
+#[path = "../sql/requeue.rs"]
+mod requeue;
+#[path = "../sql/results.rs"]
+mod results;
+#[path = "../sql/verbs.rs"]
+mod verbs;
+
+type Database = Sqlite;
+type Connection = SqliteConnection;
+type Backend = SqliteStore;
+
+/// One writer needs one of each counter.
+const SHARDS: i64 = 1;
 
 /// The migrations, as (version, description, SQL). Those of a release are never changed, only
 /// added to.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "kernel",
-    include_str!("../../../migrations/sqlite/0001_kernel.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "kernel",
+        include_str!("../../../migrations/sqlite/0001_kernel.sql"),
+    ),
+    (
+        2,
+        "fleet",
+        include_str!("../../../migrations/sqlite/0002_fleet.sql"),
+    ),
+];
 
 /// How long a call waits for another program that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,8 +131,20 @@ impl SqliteStore {
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
+
+    /// A connection to read by, each statement from the moment in which it begins.
+    async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// A transaction that sees one moment.
+    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.readers.begin().await?)
+    }
 }
 
+/// Brings the schema up to date, in one transaction that holds the right to write: another program
+/// that opens the database at the same time waits for it.
 async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
     let migrations = MIGRATIONS
         .iter()
@@ -112,172 +158,45 @@ async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
             )
         })
         .collect();
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
     Migrator::with_migrations(migrations)
-        .run(writer)
+        .run_direct(None, &mut *tx, false)
         .await
-        .map_err(|error| errors::migration(error, MIGRATIONS.len()))
+        .map_err(|error| migration_error(error, MIGRATIONS.len()))?;
+    while results::judge_old(&mut tx).await? {}
+    Ok(tx.commit().await?)
 }
 
 /// The row of the experiment called `name`.
-async fn experiment_id(
-    db: &mut SqliteConnection,
-    name: &ExperimentName,
-) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT id FROM experiments WHERE name = ?")
+async fn experiment_id(db: &mut Connection, name: &ExperimentName) -> Result<i64, StoreError> {
+    sqlx::query_scalar("SELECT id FROM experiments WHERE name = $1")
         .bind(name.as_str())
         .fetch_optional(db)
         .await?
         .ok_or_else(|| StoreError::UnknownExperiment(name.clone()))
 }
 
-/// The number that stands for a tier: its place in the order in which tiers run.
-fn tier_number(tier: Scope) -> i64 {
-    match tier {
-        Scope::Lib => 0,
-        Scope::All => 1,
-    }
+/// Tells the planner of many new rows: SQLite's takes the indexes without.
+#[expect(clippy::unused_async, reason = "other backends wait here")]
+async fn analyze(_: &mut Connection, _: usize) -> Result<(), StoreError> {
+    Ok(())
 }
 
-/// The tier that a number stands for.
-fn tier(number: i64) -> Result<Scope, StoreError> {
-    match number {
-        0 => Ok(Scope::Lib),
-        1 => Ok(Scope::All),
-        _ => Err(StoreError::corrupt("a tier", format!("`{number}`"))),
-    }
+/// Says that a result is about to be numbered: of one writer everybody knows.
+#[expect(clippy::unused_async, reason = "other backends wait here")]
+async fn announce(_: &mut Connection, _: i64) -> Result<(), StoreError> {
+    Ok(())
 }
 
-/// Reads stored JSON.
-fn decode<T: serde::de::DeserializeOwned>(what: &'static str, json: &str) -> Result<T, StoreError> {
-    serde_json::from_str(json).map_err(|error| StoreError::corrupt(what, error))
-}
-
-/// Writes JSON to be stored.
-fn encode<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Bug {
-        source: error.into(),
-    })
-}
-
-/// Reads a stored experiment name.
-fn experiment_name(text: String) -> Result<ExperimentName, StoreError> {
-    ExperimentName::new(text).map_err(|error| StoreError::corrupt("an experiment's name", error))
-}
-
-#[async_trait]
-impl Store for SqliteStore {
-    async fn create_experiment(
-        &self,
-        experiment: &Experiment,
-        plan: &[PlanEntry],
-    ) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        experiments::create(&mut tx, experiment, plan).await?;
-        Ok(tx.commit().await?)
-    }
-
-    async fn experiment(&self, name: &ExperimentName) -> Result<Option<Experiment>, StoreError> {
-        experiments::find(&mut *self.readers.acquire().await?, name).await
-    }
-
-    async fn experiments(&self) -> Result<Vec<Experiment>, StoreError> {
-        experiments::all(&mut *self.readers.acquire().await?).await
-    }
-
-    async fn plan(&self, name: &ExperimentName) -> Result<Vec<PlanEntry>, StoreError> {
-        experiments::plan(&mut *self.readers.acquire().await?, name).await
-    }
-
-    async fn claim(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
-        let mut tx = self.write().await?;
-        let claimed = queue::claim(&mut tx, claim).await?;
-        tx.commit().await?;
-        Ok(claimed)
-    }
-
-    async fn heartbeat(
-        &self,
-        leases: &[LeaseId],
-        until: Timestamp,
-    ) -> Result<Heartbeat, StoreError> {
-        let mut tx = self.write().await?;
-        let heartbeat = queue::heartbeat(&mut tx, leases, until).await?;
-        tx.commit().await?;
-        Ok(heartbeat)
-    }
-
-    async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError> {
-        queue::leased_job(&mut *self.readers.acquire().await?, lease).await
-    }
-
-    async fn submit(
-        &self,
-        lease: &LeaseId,
-        record: &JobRecord,
-        now: Timestamp,
-    ) -> Result<Submitted, StoreError> {
-        let record = encode(record)?;
-        let mut tx = self.write().await?;
-        let submitted = results::submit(&mut tx, lease, &record, now).await?;
-        tx.commit().await?;
-        Ok(submitted)
-    }
-
-    async fn release(&self, lease: &LeaseId, why: Setback<'_>) -> Result<Released, StoreError> {
-        let mut tx = self.write().await?;
-        let released = queue::release(&mut tx, lease, why).await?;
-        tx.commit().await?;
-        Ok(released)
-    }
-
-    async fn requeue_leased(&self, name: &ExperimentName) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        let requeued = queue::requeue_leased(&mut tx, name).await?;
-        tx.commit().await?;
-        Ok(requeued)
-    }
-
-    async fn requeue_given_up(&self, name: &ExperimentName) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        let requeued = queue::requeue_given_up(&mut tx, name).await?;
-        tx.commit().await?;
-        Ok(requeued)
-    }
-
-    async fn counts(&self, name: &ExperimentName) -> Result<Counts, StoreError> {
-        let mut db = self.readers.acquire().await?;
-        let id = experiment_id(&mut db, name).await?;
-        results::counts(&mut db, id).await
-    }
-
-    async fn results(
-        &self,
-        name: &ExperimentName,
-        from: u64,
-        limit: u32,
-    ) -> Result<Vec<EntryResult>, StoreError> {
-        let mut db = self.readers.acquire().await?;
-        let id = experiment_id(&mut db, name).await?;
-        results::page(&mut db, id, from, limit).await
-    }
-
-    async fn set_fact(
-        &self,
-        name: &ExperimentName,
-        key: &str,
-        value: &serde_json::Value,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        experiments::set_fact(&mut tx, name, key, value).await?;
-        Ok(tx.commit().await?)
-    }
-
-    async fn facts(
-        &self,
-        name: &ExperimentName,
-    ) -> Result<BTreeMap<String, serde_json::Value>, StoreError> {
-        experiments::facts(&mut *self.readers.acquire().await?, name).await
-    }
+/// The newest result's number, below which none is still to come: the writer numbers them in the
+/// order of its transactions.
+async fn settle(db: &mut Connection, experiment: i64) -> Result<i64, StoreError> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(number) FROM records WHERE experiment_id = $1")
+            .bind(experiment)
+            .fetch_one(db)
+            .await?;
+    Ok(newest.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -301,7 +220,7 @@ mod tests {
         let error = SqliteStore::open(&path).await.expect_err("newer");
         assert_eq!(
             error.to_string(),
-            "use the store: its schema is 99 and this version of ejecta knows 1 at most"
+            "use the store: its schema is 99 and this version of ejecta knows 2 at most"
         );
         assert_eq!(error.class(), ErrorClass::Permanent);
         assert!(error.hint().is_some());
@@ -364,20 +283,25 @@ mod tests {
             .await
             .expect("opens");
         let mut db = store.writer.acquire().await.expect("a connection");
-        for (query, index) in [
-            (queue::QUEUED, "jobs_queue"),
-            (queue::EXPIRED, "jobs_leases"),
+        for (query, values, index) in [
+            (claim::WAITING, 5, "jobs_queue"),
+            (leases::EXPIRED, 2, "jobs_leases"),
         ] {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain)
-                .bind(1)
-                .fetch_all(&mut *db)
-                .await
-                .expect("a plan");
+            let mut explained = sqlx::query_as(explain);
+            for _ in 0..values {
+                explained = explained.bind(1);
+            }
+            let plan: Vec<(i64, i64, i64, String)> =
+                explained.fetch_all(&mut *db).await.expect("a plan");
             let text: Vec<&str> = plan.iter().map(|row| row.3.as_str()).collect();
             assert!(text.iter().any(|line| line.contains(index)), "{text:?}");
             assert!(
-                !text.iter().any(|line| line.starts_with("SCAN e")),
+                !text.iter().any(|line| line.starts_with("SCAN")),
+                "{text:?}"
+            );
+            assert!(
+                !text.iter().any(|line| line.contains("TEMP B-TREE")),
                 "{text:?}"
             );
         }

@@ -1,0 +1,143 @@
+//! What a store keeps beside experiments: tokens, agents, the outbox, and figures for monitoring.
+
+use std::collections::BTreeMap;
+
+use ejecta_core::capability::Capabilities;
+use ejecta_core::compare::Verdict;
+use ejecta_core::experiment::ExperimentName;
+use ejecta_core::job::JobId;
+use ejecta_core::lifecycle::State;
+use jiff::Timestamp;
+
+use crate::auth::{Scopes, TokenHash};
+
+/// A token as it is kept: without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// The public part, by which it is found.
+    pub id: String,
+    /// The hash of the secret part.
+    pub hash: TokenHash,
+    /// What it is for, for people.
+    pub label: String,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// The agent whose token it is; only that agent's leases can be reported with it.
+    pub agent: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// From when on it is worth nothing.
+    pub expires: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked: Option<Timestamp>,
+    /// When it was last used, roughly.
+    pub used: Option<Timestamp>,
+}
+
+/// That an agent was heard of.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting<'a> {
+    /// Its name.
+    pub agent: &'a str,
+    /// What it can do, if it said so; an agent of which that was never heard is not kept.
+    pub capabilities: Option<&'a Capabilities>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRecord {
+    /// Its name.
+    pub name: String,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// When it was first heard of.
+    pub first_seen: Timestamp,
+    /// When it was last heard of.
+    pub seen: Timestamp,
+    /// What it runs, oldest first.
+    pub jobs: Vec<AgentJob>,
+}
+
+/// A job that an agent has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentJob {
+    /// Whose job it is.
+    pub experiment: ExperimentName,
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: u32,
+    /// When it was granted.
+    pub granted: Timestamp,
+    /// When it last got on, as far as the agent says.
+    pub progressed: Timestamp,
+    /// When the lease ends.
+    pub until: Timestamp,
+}
+
+/// A side effect that is to be done once: a comment, a publication.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMessage<'a> {
+    /// Names it: a second one of this name is the same one, even after it was done.
+    pub key: &'a str,
+    /// What kind of effect.
+    pub kind: &'a str,
+    /// What the one who does it needs to know.
+    pub body: &'a serde_json::Value,
+    /// When it is to be done, at the earliest.
+    pub due: Timestamp,
+}
+
+/// A message that somebody has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its name.
+    pub key: String,
+    /// What kind of effect.
+    pub kind: String,
+    /// What the one who does it needs to know.
+    pub body: serde_json::Value,
+    /// The how-manieth time that it was taken, from 1: whoever ends it names this.
+    pub taken: u32,
+    /// What went wrong the last time.
+    pub error: Option<String>,
+}
+
+/// How a message ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageEnd<'a> {
+    /// The effect is there.
+    Done,
+    /// It did not work; it is due again at that time.
+    Retry {
+        /// What went wrong.
+        error: &'a str,
+        /// When to try again.
+        due: Timestamp,
+    },
+}
+
+/// Figures of the whole store. Each costs the same however many jobs are finished.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Experiments by state.
+    pub experiments: BTreeMap<State, u64>,
+    /// Jobs that wait, of experiments under way.
+    pub queued: u64,
+    /// Jobs that agents have, of experiments under way.
+    pub leased: u64,
+    /// Jobs with a result, of all experiments.
+    pub finished: u64,
+    /// Jobs that were given up, of all experiments.
+    pub errors: u64,
+    /// Results by verdict, of all experiments.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// When the oldest experiment under way that has jobs waiting was created.
+    pub oldest_queued: Option<Timestamp>,
+    /// Agents that were ever seen, with the time when they last were.
+    pub agents: u64,
+    /// Messages of the outbox that are not done.
+    pub messages: u64,
+}

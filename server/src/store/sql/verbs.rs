@@ -1,0 +1,261 @@
+//! The verbs of the store, each a transaction of this backend.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use ejecta_core::compare;
+use ejecta_core::experiment::ExperimentName;
+use ejecta_core::job::LeaseId;
+use ejecta_core::lifecycle::{Change, State};
+use ejecta_core::outcome::JobRecord;
+use ejecta_core::plan::PlanEntry;
+use jiff::Timestamp;
+
+use super::{Backend, claim, counters, experiment_id, experiments, fleet, leases, outbox, results};
+use crate::store::{
+    AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
+    Filed, Filter, Heartbeat, LeasedJob, Message, MessageEnd, Metrics, Moved, NewExperiment,
+    NewMessage, News, Released, Requeue, Setback, Sighting, Store, StoreError, Submitted,
+    TokenRecord, VerdictCounts, codec,
+};
+
+/// How often a transaction is tried that others got in the way of.
+const TRIES: u32 = 8;
+
+/// Runs a transaction that writes; again, if it was taken back because of others.
+macro_rules! writing {
+    ($store:expr, |$db:ident| $work:expr) => {{
+        let mut tries = 1;
+        loop {
+            let tried = async {
+                let mut $db = $store.write().await?;
+                let done = $work.await?;
+                $db.commit().await?;
+                Ok(done)
+            };
+            match tried.await {
+                Err(StoreError::Conflict { .. }) if tries < TRIES => tries += 1,
+                ended => break ended,
+            }
+        }
+    }};
+}
+
+/// Reads.
+macro_rules! reading {
+    ($store:expr, |$db:ident| $work:expr) => {{
+        let mut $db = $store.read().await?;
+        $work.await
+    }};
+}
+
+#[async_trait]
+impl Store for Backend {
+    async fn create(&self, new: &NewExperiment<'_>) -> Result<(), StoreError> {
+        writing!(self, |db| experiments::create(&mut db, new))
+    }
+
+    async fn experiment(&self, name: &ExperimentName) -> Result<Option<Filed>, StoreError> {
+        reading!(self, |db| experiments::find(&mut db, name))
+    }
+
+    async fn experiments(&self, filter: &Filter<'_>) -> Result<Vec<Filed>, StoreError> {
+        reading!(self, |db| experiments::list(&mut db, filter))
+    }
+
+    async fn plan(&self, name: &ExperimentName) -> Result<Vec<PlanEntry>, StoreError> {
+        reading!(self, |db| experiments::plan(&mut db, name))
+    }
+
+    async fn edit(&self, name: &ExperimentName, edit: &Edit<'_>) -> Result<EditEnd, StoreError> {
+        writing!(self, |db| experiments::edit(&mut db, name, edit))
+    }
+
+    async fn move_on(
+        &self,
+        name: &ExperimentName,
+        from: Option<State>,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Moved, StoreError> {
+        writing!(self, |db| experiments::move_on(
+            &mut db, name, from, change, now
+        ))
+    }
+
+    async fn set_fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        writing!(self, |db| experiments::set_fact(&mut db, name, key, value))
+    }
+
+    async fn facts(
+        &self,
+        name: &ExperimentName,
+    ) -> Result<BTreeMap<String, serde_json::Value>, StoreError> {
+        reading!(self, |db| experiments::facts(&mut db, name))
+    }
+
+    async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, StoreError> {
+        writing!(self, |db| claim::claim(&mut db, request))
+    }
+
+    async fn heartbeat(&self, beats: &Beats<'_>) -> Result<Heartbeat, StoreError> {
+        writing!(self, |db| leases::heartbeat(&mut db, beats))
+    }
+
+    async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError> {
+        reading!(self, |db| leases::leased_job(&mut db, lease))
+    }
+
+    async fn submit(
+        &self,
+        lease: &LeaseId,
+        record: &JobRecord,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
+        let verdict = compare::judge_job(record).verdict;
+        let record = codec::pack(record)?;
+        writing!(self, |db| results::submit(
+            &mut db, lease, &record, verdict, now
+        ))
+    }
+
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        why: Setback<'_>,
+        now: Timestamp,
+    ) -> Result<Released, StoreError> {
+        writing!(self, |db| leases::release(&mut db, lease, why, now))
+    }
+
+    async fn expire(&self, now: Timestamp) -> Result<Expired, StoreError> {
+        writing!(self, |db| leases::expire(&mut db, now))
+    }
+
+    async fn requeue(
+        &self,
+        name: &ExperimentName,
+        what: Requeue<'_>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        writing!(self, |db| experiments::requeue(&mut db, name, what, now))
+    }
+
+    async fn counts(&self, name: &ExperimentName) -> Result<Counts, StoreError> {
+        reading!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            counters::counts(&mut db, id).await
+        })
+    }
+
+    async fn verdict_counts(&self, name: &ExperimentName) -> Result<VerdictCounts, StoreError> {
+        reading!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            counters::verdict_counts(&mut db, id).await
+        })
+    }
+
+    async fn results(
+        &self,
+        name: &ExperimentName,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EntryResult>, StoreError> {
+        reading!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            results::page(&mut db, id, from, limit).await
+        })
+    }
+
+    async fn verdicts(
+        &self,
+        name: &ExperimentName,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EntryVerdicts>, StoreError> {
+        reading!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            results::verdicts(&mut db, id, from, limit).await
+        })
+    }
+
+    async fn news(
+        &self,
+        name: &ExperimentName,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<News>, StoreError> {
+        reading!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            results::news(&mut db, id, after, limit).await
+        })
+    }
+
+    async fn add_token(&self, token: &TokenRecord) -> Result<bool, StoreError> {
+        writing!(self, |db| fleet::add_token(&mut db, token))
+    }
+
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>, StoreError> {
+        reading!(self, |db| fleet::token(&mut db, id))
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        reading!(self, |db| fleet::tokens(&mut db))
+    }
+
+    async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        writing!(self, |db| fleet::revoke_token(&mut db, id, now))
+    }
+
+    async fn touch_token(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        writing!(self, |db| fleet::touch_token(&mut db, id, now))
+    }
+
+    async fn see_agent(&self, sighting: &Sighting<'_>) -> Result<(), StoreError> {
+        writing!(self, |db| fleet::see_agent(&mut db, sighting))
+    }
+
+    async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        fleet::agents(&mut *self.snapshot().await?).await
+    }
+
+    async fn put_message(&self, message: &NewMessage<'_>) -> Result<bool, StoreError> {
+        writing!(self, |db| outbox::put(&mut db, message))
+    }
+
+    async fn take_messages(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        writing!(self, |db| outbox::take(&mut db, now, until, limit))
+    }
+
+    async fn end_message(
+        &self,
+        key: &str,
+        taken: u32,
+        end: MessageEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        writing!(self, |db| outbox::end(&mut db, key, taken, end, now))
+    }
+
+    async fn remember_delivery(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        writing!(self, |db| outbox::remember_delivery(&mut db, id, now))
+    }
+
+    async fn metrics(&self) -> Result<Metrics, StoreError> {
+        fleet::metrics(&mut *self.snapshot().await?).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        writing!(self, |db| outbox::prune(&mut db, before))
+    }
+}

@@ -1,0 +1,570 @@
+//! What every store promises of experiments' lives, of sharing the fleet, and of jobs that go
+//! wrong: the rules of the domain, carried out.
+
+use std::sync::Arc;
+
+use ejecta_core::compare::Verdict;
+use ejecta_core::experiment::Config;
+use ejecta_core::job::MAX_ATTEMPTS;
+use ejecta_core::lifecycle::{Change, Edited, State};
+use ejecta_core::mode::Scope;
+use ejecta_core::queue::{AfterLoss, MAX_SIZE};
+use ejecta_core::retry::Parent;
+use ejecta_server::store::{
+    Claimed, Edit, EditEnd, Filter, JobState, Loss, Moved, NewExperiment, Order, Released, Replan,
+    Requeue, Setback, Store, Submitted, all_results,
+};
+use serde_json::json;
+
+use crate::fixtures::{
+    LEASE, STUCK, at, beat, beat_as, claim, claim_as, create, experiment, granted, name, passing,
+    plan, record, see, skipped,
+};
+
+type Shared = Arc<dyn Store>;
+
+async fn state(store: &Shared, of: &str) -> State {
+    let filed = store.experiment(&name(of)).await.expect("ok");
+    filed.expect("kept").state
+}
+
+async fn with(store: &Shared, crates: usize) {
+    create(&**store, &experiment("e", Scope::Lib), &plan(crates)).await;
+}
+
+/// An experiment of one tier with so many crates, that asks for this and has this priority.
+async fn filed(store: &Shared, called: &str, crates: usize, priority: i32, requirements: &str) {
+    let experiment = experiment(called, Scope::Lib);
+    let plan = plan(crates);
+    let new = NewExperiment {
+        priority,
+        requirements: requirements.parse().expect("valid"),
+        ..NewExperiment::plain(&experiment, &plan)
+    };
+    store.create(&new).await.expect("created");
+}
+
+/// Whose jobs were granted, such as `a a b`.
+fn whose(claimed: &Claimed) -> String {
+    let names: Vec<&str> = claimed
+        .granted
+        .iter()
+        .map(|g| g.experiment.as_str())
+        .collect();
+    names.join(" ")
+}
+
+/// The message of the error of the only crate.
+async fn error(store: &Shared) -> String {
+    let mut results = all_results(&**store, &name("e")).await.expect("results");
+    match results.remove(0).tiers.remove(0).state {
+        JobState::Error { message } => message,
+        other => panic!("given up, and not {other:?}"),
+    }
+}
+
+pub async fn experiments_have_their_papers(store: Shared) {
+    with(&store, 1).await;
+    let experiment = experiment("again", Scope::Lib);
+    let parent = Parent {
+        name: name("e"),
+        verdicts: vec![Verdict::Regressed, Verdict::Error],
+    };
+    let plan = plan(2);
+    let new = NewExperiment {
+        priority: -7,
+        requirements: "os=linux memory-mib=4096".parse().expect("valid"),
+        parent: Some(parent.clone()),
+        snapshot: Some(json!({"index": "0123abcd"})),
+        ..NewExperiment::plain(&experiment, &plan)
+    };
+    store.create(&new).await.expect("created");
+    let filed = store.experiment(&name("again")).await.expect("ok");
+    let filed = filed.expect("kept");
+    assert_eq!(filed.priority, -7);
+    assert_eq!(filed.requirements.to_string(), "memory-mib=4096 os=linux");
+    assert_eq!(filed.parent, Some(parent));
+    assert_eq!(filed.snapshot, Some(json!({"index": "0123abcd"})));
+    assert_eq!(filed.experiment, experiment);
+}
+
+pub async fn experiments_are_listed_in_pages(store: Shared) {
+    for called in ["a", "b", "c", "d"] {
+        create(&*store, &experiment(called, Scope::Lib), &plan(1)).await;
+    }
+    let moved = store
+        .move_on(&name("b"), None, Change::Abort, at(5))
+        .await
+        .expect("ok");
+    assert_eq!(moved, Moved::To(State::Aborted));
+    let list = async |filter: Filter<'_>| -> (String, Option<i64>) {
+        let found = store.experiments(&filter).await.expect("ok");
+        let last = found.last().map(|f| f.number);
+        let names: Vec<&str> = found.iter().map(|f| f.experiment.name.as_str()).collect();
+        (names.join(" "), last)
+    };
+    assert_eq!(list(Filter::ALL).await.0, "a b c d");
+    let newest = Filter {
+        order: Order::NewestFirst,
+        limit: 2,
+        ..Filter::ALL
+    };
+    let (names, last) = list(newest).await;
+    assert_eq!(names, "d c");
+    let next = Filter {
+        after: last,
+        ..newest
+    };
+    assert_eq!(list(next).await.0, "b a");
+    let queued = Filter {
+        states: &[State::Queued, State::Running],
+        ..Filter::ALL
+    };
+    assert_eq!(list(queued).await.0, "a c d");
+    let aborted = Filter {
+        states: &[State::Aborted],
+        ..Filter::ALL
+    };
+    assert_eq!(list(aborted).await.0, "b");
+}
+
+pub async fn a_large_plan_can_be_replaced(store: Shared) {
+    create(&*store, &experiment("e", Scope::All), &plan(6000)).await;
+    let smaller = plan(5500);
+    let edit = Edit {
+        plan: Some(Replan {
+            selection: "top-5500",
+            seed: 8,
+            plan: &smaller,
+            snapshot: None,
+        }),
+        ..Edit::default()
+    };
+    let edited = store.edit(&name("e"), &edit).await.expect("ok");
+    assert_eq!(edited, EditEnd::Done);
+    let counts = store.counts(&name("e")).await.expect("ok");
+    assert_eq!((counts.total(), counts.unfinished()), (11_000, 11_000));
+    assert_eq!(store.plan(&name("e")).await.expect("ok").len(), 5500);
+}
+
+pub async fn an_experiment_is_edited_until_it_starts(store: Shared) {
+    with(&store, 3).await;
+    let config = Config {
+        scope: Scope::All,
+        ..experiment("e", Scope::Lib).config
+    };
+    let other = "os=linux".parse().expect("valid");
+    let two = plan(2);
+    let edit = Edit {
+        priority: Some(5),
+        requirements: Some(&other),
+        config: Some(&config),
+        plan: Some(Replan {
+            selection: "top-2",
+            seed: 9,
+            plan: &two,
+            snapshot: Some(&json!("s")),
+        }),
+    };
+    let edited = store.edit(&name("e"), &edit).await.expect("ok");
+    assert_eq!(edited, EditEnd::Done);
+    let filed = store.experiment(&name("e")).await.expect("ok");
+    let filed = filed.expect("kept");
+    assert_eq!((filed.priority, &filed.requirements), (5, &other));
+    assert_eq!(filed.experiment.config, config);
+    assert_eq!(filed.experiment.selection, "top-2");
+    assert_eq!(
+        (filed.experiment.seed, filed.snapshot),
+        (9, Some(json!("s")))
+    );
+    assert_eq!(store.plan(&name("e")).await.expect("ok"), two);
+    let all = claim_as(&*store, "tester", "os=linux", 0, 9).await;
+    assert_eq!(granted(&all), ["c0 lib", "c1 lib", "c0 all", "c1 all"]);
+
+    // It runs: what decides results is fixed, what decides who runs is not, and nothing is done by
+    // half.
+    let both = Edit {
+        priority: Some(6),
+        config: Some(&config),
+        ..Edit::default()
+    };
+    let refused = store.edit(&name("e"), &both).await.expect("ok");
+    assert_eq!(refused, EditEnd::TooLate(State::Running, Edited::Config));
+    let filed = store.experiment(&name("e")).await.expect("ok");
+    assert_eq!(filed.expect("kept").priority, 5);
+    let one = Edit {
+        priority: Some(6),
+        ..Edit::default()
+    };
+    assert_eq!(
+        store.edit(&name("e"), &one).await.expect("ok"),
+        EditEnd::Done
+    );
+    let counts = store.counts(&name("e")).await.expect("ok");
+    assert_eq!((counts.total(), counts.tiers[0].leased), (4, 2));
+}
+
+pub async fn a_state_is_moved_by_one(store: Shared) {
+    with(&store, 0).await;
+    store.expire(at(1)).await.expect("ok");
+    assert_eq!(state(&store, "e").await, State::NeedsReport);
+    let movers: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            let from = Some(State::NeedsReport);
+            tokio::spawn(async move {
+                store
+                    .move_on(&name("e"), from, Change::BeginReport, at(2))
+                    .await
+                    .expect("ok")
+            })
+        })
+        .collect();
+    let mut won = 0;
+    for mover in movers {
+        match mover.await.expect("no panic") {
+            Moved::To(State::GeneratingReport) => won += 1,
+            Moved::Not(State::GeneratingReport) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(won, 1);
+    let from = Some(State::Running);
+    let not = store
+        .move_on(&name("e"), from, Change::FinishReport, at(3))
+        .await;
+    assert_eq!(not.expect("ok"), Moved::Not(State::GeneratingReport));
+}
+
+pub async fn an_experiment_lives_from_queue_to_report(store: Shared) {
+    with(&store, 2).await;
+    assert_eq!(state(&store, "e").await, State::Queued);
+    let held = claim(&*store, 10, 2).await;
+    assert_eq!(state(&store, "e").await, State::Running);
+    let filed = store.experiment(&name("e")).await.expect("ok");
+    assert_eq!(filed.expect("kept").since, at(10));
+    let [one, two] = [0, 1].map(|n| held.granted[n].lease.clone());
+    store.submit(&one, &passing(), at(11)).await.expect("ok");
+    assert_eq!(state(&store, "e").await, State::Running);
+    store
+        .release(&two, Setback::Permanent("x"), at(12))
+        .await
+        .expect("ok");
+    assert_eq!(state(&store, "e").await, State::NeedsReport);
+    for (change, then) in [
+        (Change::BeginReport, State::GeneratingReport),
+        (Change::LoseReport, State::NeedsReport),
+        (Change::BeginReport, State::GeneratingReport),
+        (Change::FinishReport, State::Completed),
+    ] {
+        let moved = store.move_on(&name("e"), None, change, at(20)).await;
+        assert_eq!(moved.expect("ok"), Moved::To(then));
+    }
+    assert_eq!(state(&store, "e").await, State::Completed);
+    let again = store.move_on(&name("e"), None, Change::Abort, at(21)).await;
+    assert_eq!(again.expect("ok"), Moved::Not(State::Completed));
+}
+
+pub async fn an_experiment_of_skipped_crates_ends_at_once(store: Shared) {
+    create(&*store, &experiment("e", Scope::All), &[skipped("x")]).await;
+    assert_eq!(claim(&*store, 0, 1).await.granted, []);
+    let expired = store.expire(at(1)).await.expect("ok");
+    assert_eq!(expired.ended, [name("e")]);
+    assert_eq!(state(&store, "e").await, State::NeedsReport);
+    let expired = store.expire(at(2)).await.expect("ok");
+    assert_eq!((expired.ended, expired.lost), (vec![], vec![]));
+}
+
+pub async fn abort_takes_leases_away(store: Shared) {
+    with(&store, 3).await;
+    filed(&store, "other", 1, -1, "").await;
+    let held = claim(&*store, 0, 2).await;
+    let leases: Vec<_> = held.granted.iter().map(|g| g.lease.clone()).collect();
+    store
+        .submit(&leases[0], &passing(), at(1))
+        .await
+        .expect("ok");
+    let moved = store.move_on(&name("e"), None, Change::Abort, at(1)).await;
+    assert_eq!(moved.expect("ok"), Moved::To(State::Aborted));
+    assert_eq!(beat(&*store, &leases[1..], 2).await.lost, leases[1..]);
+    let late = store.submit(&leases[1], &passing(), at(2)).await;
+    assert_eq!(late.expect("ok"), Submitted::Stale);
+    // What is left of it is nobody's work any more, and no agent waits for it.
+    let next = claim(&*store, 3, 9).await;
+    assert_eq!((whose(&next).as_str(), next.unfinished), ("other", 1));
+    let counts = store.counts(&name("e")).await.expect("ok");
+    assert_eq!((counts.finished(), counts.tiers[0].queued), (1, 2));
+}
+
+pub async fn a_reopened_experiment_runs_again(store: Shared) {
+    with(&store, 1).await;
+    let held = claim(&*store, 0, 1).await;
+    let lease = &held.granted[0].lease;
+    let why = Setback::Permanent("no disk");
+    store.release(lease, why, at(1)).await.expect("ok");
+    assert_eq!(state(&store, "e").await, State::NeedsReport);
+    for what in [Requeue::Leased, Requeue::GivenUp, Requeue::GivenUp] {
+        store.requeue(&name("e"), what, at(2)).await.expect("ok");
+    }
+    assert_eq!(state(&store, "e").await, State::Running);
+    assert_eq!(granted(&claim(&*store, 3, 1).await), ["c0 lib"]);
+}
+
+pub async fn priority_comes_first(store: Shared) {
+    filed(&store, "low", 3, -1, "").await;
+    filed(&store, "high", 2, 9, "").await;
+    filed(&store, "middle", 3, 0, "").await;
+    assert_eq!(whose(&claim(&*store, 0, 3).await), "high high middle");
+    let edit = Edit {
+        priority: Some(10),
+        ..Edit::default()
+    };
+    store.edit(&name("low"), &edit).await.expect("ok");
+    assert_eq!(whose(&claim(&*store, 0, 4).await), "low low low middle");
+}
+
+pub async fn experiments_of_one_priority_take_turns(store: Shared) {
+    filed(&store, "full", 50, 0, "").await;
+    assert_eq!(claim(&*store, 0, 8).await.granted.len(), 8);
+    filed(&store, "small", 6, 0, "").await;
+    // The new one catches up, and then they take turns; what it does not need the other has.
+    let count = |claimed: &Claimed, of: &str| {
+        let is = |g: &&ejecta_server::store::Granted| g.experiment.as_str() == of;
+        claimed.granted.iter().filter(is).count()
+    };
+    let next = claim(&*store, 0, 4).await;
+    assert_eq!((count(&next, "small"), count(&next, "full")), (4, 0));
+    let next = claim(&*store, 0, 8).await;
+    assert_eq!((count(&next, "small"), count(&next, "full")), (2, 6));
+}
+
+pub async fn requirements_are_met(store: Shared) {
+    filed(&store, "any", 1, 0, "").await;
+    filed(&store, "arm", 1, 1, "arch=aarch64").await;
+    filed(&store, "large", 1, 2, "memory-mib=8192 gpu=yes").await;
+    let none = claim(&*store, 0, 9).await;
+    assert_eq!((whose(&none).as_str(), none.unfinished), ("any", 3));
+    let small = claim_as(&*store, "b", "memory-mib=8191 gpu=yes", 0, 9).await;
+    assert_eq!(small.granted, []);
+    let both = "memory-mib=8192 gpu=yes arch=aarch64";
+    let both = claim_as(&*store, "c", both, 0, 9).await;
+    assert_eq!(whose(&both), "large arm");
+}
+
+pub async fn a_failed_job_goes_to_another_agent(store: Shared) {
+    filed(&store, "e", 1, 0, "os=linux").await;
+    for (agent, capabilities) in [("a", "os=linux"), ("b", "os=linux"), ("c", "os=other")] {
+        see(&*store, agent, capabilities, 0).await;
+    }
+    let claim = async |agent: &str, now| {
+        let claimed = claim_as(&*store, agent, "os=linux", now, 1).await;
+        claimed.granted.into_iter().next().map(|g| g.lease)
+    };
+    let fail = async |lease: &_, now| {
+        let why = Setback::Transient("docker went away");
+        store.release(lease, why, at(now)).await.expect("ok")
+    };
+    let lease = claim("a", 0).await.expect("granted");
+    fail(&lease, 1).await;
+    assert_eq!(claim("a", 2).await, None, "`b` is there");
+    let lease = claim("b", 2).await.expect("granted");
+    fail(&lease, 3).await;
+    // Nobody who could take it has not failed it.
+    let lease = claim("a", 4).await.expect("granted");
+    assert!(matches!(fail(&lease, 5).await, Released::GivenUp(_)));
+
+    // Who is not heard of any more is waited for no longer.
+    filed(&store, "f", 1, 0, "os=linux").await;
+    let lease = claim("a", 10).await.expect("granted");
+    fail(&lease, 11).await;
+    assert_eq!(claim("a", LEASE - 1).await, None);
+    assert!(claim("a", LEASE + 1).await.is_some());
+}
+
+pub async fn a_lapsed_lease_holds_again_until_the_job_is_granted(store: Shared) {
+    with(&store, 1).await;
+    let held = claim(&*store, 0, 1).await;
+    let lease = held.granted[0].lease.clone();
+    for round in 1..=2 * i64::from(MAX_ATTEMPTS) {
+        // Taken away, and found alive after all: no attempt is lost, and it is no killer.
+        let now = round * 2 * LEASE;
+        let lost = store.expire(at(now)).await.expect("ok").lost;
+        assert_eq!((lost.len(), lost[0].then), (1, AfterLoss::Requeue));
+        let beat = beat(&*store, std::slice::from_ref(&lease), now).await;
+        assert_eq!(beat.extended, [lease.clone()]);
+        let counts = store.counts(&name("e")).await.expect("ok");
+        assert_eq!((counts.tiers[0].queued, counts.tiers[0].leased), (0, 1));
+        assert_eq!(claim(&*store, now, 1).await.granted, []);
+    }
+    let now = 100 * LEASE;
+    store.expire(at(now)).await.expect("ok");
+    assert_eq!(granted(&claim(&*store, now, 1).await), ["c0 lib #2"]);
+    let beat = beat(&*store, std::slice::from_ref(&lease), now).await;
+    assert_eq!(beat.lost, [lease]);
+}
+
+pub async fn late_work_is_welcome_after_a_sweep(store: Shared) {
+    with(&store, 2).await;
+    let held = claim(&*store, 0, 1).await;
+    let lease = &held.granted[0].lease;
+    assert_eq!(store.expire(at(LEASE)).await.expect("ok").lost.len(), 1);
+    let job = store.leased_job(lease).await.expect("ok").expect("welcome");
+    assert!(!job.finished);
+    let late = store.submit(lease, &record("late"), at(LEASE + 1)).await;
+    let Submitted::Committed(counts) = late.expect("ok") else {
+        panic!("nobody else has it");
+    };
+    assert_eq!((counts.finished(), counts.tiers[0].queued), (1, 1));
+    let again = store.submit(lease, &record("late"), at(LEASE + 2)).await;
+    assert_eq!(again.expect("ok"), Submitted::Repeated);
+    assert_eq!(granted(&claim(&*store, LEASE, 9).await), ["c1 lib"]);
+}
+
+pub async fn a_stuck_job_is_taken_away(store: Shared) {
+    with(&store, 1).await;
+    let lease = claim(&*store, 0, 1).await.granted[0].lease.clone();
+    let beat = async |now| {
+        let beats = [(lease.clone(), Some(3))];
+        beat_as(&*store, "tester", &beats, now).await
+    };
+    for now in [10, 10 + STUCK / 2, 10 + STUCK - 1] {
+        assert_eq!(beat(now).await.extended, [lease.clone()], "{now}");
+    }
+    let last = beat(10 + STUCK).await;
+    assert_eq!((last.extended, last.lost), (vec![], vec![lease.clone()]));
+    let [stuck] = last.stuck.as_slice() else {
+        panic!("one is stuck: {:?}", last.stuck);
+    };
+    assert_eq!((stuck.why, stuck.then), (Loss::Stuck, AfterLoss::Requeue));
+    // It was not merely late: nothing of it is welcome any more.
+    assert_eq!(beat(11 + STUCK).await.lost, [lease.clone()]);
+    let late = store.submit(&lease, &passing(), at(11 + STUCK)).await;
+    assert_eq!(late.expect("ok"), Submitted::Stale);
+    let again = claim(&*store, 12 + STUCK, 1).await;
+    assert_eq!(granted(&again), ["c0 lib #2"]);
+}
+
+pub async fn progress_keeps_a_job(store: Shared) {
+    with(&store, 2).await;
+    let held = claim(&*store, 0, 2).await;
+    let [told, silent] = [0, 1].map(|n| held.granted[n].lease.clone());
+    for round in 0..6 {
+        let now = round * (STUCK - 1);
+        // Any other number is progress, a smaller one too; and none is no sign of anything.
+        let number = u64::MAX - u64::try_from(round).expect("small") % 2;
+        let beats = [(told.clone(), Some(number)), (silent.clone(), None)];
+        let beat = beat_as(&*store, "tester", &beats, now).await;
+        assert_eq!(beat.extended, [told.clone(), silent.clone()], "{round}");
+    }
+}
+
+pub async fn leases_of_others_are_not_extended(store: Shared) {
+    with(&store, 2).await;
+    let mine = claim_as(&*store, "a", "", 0, 1).await.granted[0]
+        .lease
+        .clone();
+    let yours = claim_as(&*store, "b", "", 0, 1).await.granted[0]
+        .lease
+        .clone();
+    let both = [(mine.clone(), None), (yours.clone(), None)];
+    let beat = beat_as(&*store, "a", &both, 10).await;
+    assert_eq!(beat.foreign, [yours]);
+    assert_eq!((beat.extended, beat.lost), (vec![], vec![]));
+    // Nothing was changed: both end when they would have ended.
+    let lost = store.expire(at(LEASE)).await.expect("ok").lost;
+    assert_eq!(lost.len(), 2);
+}
+
+pub async fn a_job_that_kills_agents_is_quarantined(store: Shared) {
+    with(&store, 1).await;
+    let mut now = 0;
+    for agent in ["a", "b", "c"] {
+        let claimed = claim_as(&*store, agent, "", now, 1).await;
+        assert_eq!(claimed.granted.len(), 1, "{agent}");
+        now += LEASE;
+        let lost = store.expire(at(now)).await.expect("ok").lost;
+        let last = agent == "c";
+        assert_eq!(lost[0].then == AfterLoss::Quarantine, last, "{agent}");
+    }
+    assert_eq!(
+        error(&store).await,
+        "quarantined: 3 agents fell silent while they had it (`a`, `b`, `c`)"
+    );
+    assert_eq!(state(&store, "e").await, State::NeedsReport);
+    // Somebody has mended it: it is tried as if never before.
+    let requeued = store.requeue(&name("e"), Requeue::GivenUp, at(now)).await;
+    assert_eq!(requeued.expect("ok"), 1);
+    let again = claim_as(&*store, "a", "", now, 1).await;
+    assert_eq!(
+        (granted(&again), state(&store, "e").await),
+        (vec!["c0 lib".to_owned()], State::Running)
+    );
+    let lost = store.expire(at(now + LEASE)).await.expect("ok").lost;
+    assert_eq!(lost[0].then, AfterLoss::Requeue);
+}
+
+pub async fn a_job_out_of_memory_goes_to_a_larger_class(store: Shared) {
+    with(&store, 2).await;
+    let bytes = experiment("e", Scope::Lib).config.limits.memory_bytes;
+    let mib = bytes / 1024 / 1024;
+    let held = claim(&*store, 0, 1).await;
+    assert_eq!(
+        (
+            held.granted[0].size,
+            held.granted[0].options.limits.memory_bytes
+        ),
+        (0, None)
+    );
+    let lease = &held.granted[0].lease;
+    let job = store.leased_job(lease).await.expect("ok").expect("held");
+    assert_eq!((job.size, job.memory_bytes), (0, bytes));
+    let released = store.release(lease, Setback::TooSmall("oom"), at(1)).await;
+    assert!(matches!(released, Ok(Released::Requeued(_))));
+    let too_small = format!("memory-mib={}", 2 * mib - 1);
+    let other = claim_as(&*store, "small", &too_small, 1, 9).await;
+    assert_eq!(granted(&other), ["c1 lib"], "the other one is not for it");
+    assert_eq!(claim(&*store, 1, 9).await.granted, []);
+    let enough = format!("memory-mib={}", 2 * mib);
+    let large = claim_as(&*store, "large", &enough, 1, 9).await;
+    // The attempt did not count.
+    assert_eq!(granted(&large), ["c0 lib"]);
+    let job = &large.granted[0];
+    assert_eq!(
+        (job.size, job.options.limits.memory_bytes),
+        (1, Some(2 * bytes))
+    );
+    let job = store
+        .leased_job(&job.lease)
+        .await
+        .expect("ok")
+        .expect("held");
+    assert_eq!((job.size, job.memory_bytes), (1, 2 * bytes));
+}
+
+pub async fn the_largest_class_is_the_last(store: Shared) {
+    with(&store, 1).await;
+    for size in 0..=MAX_SIZE {
+        let held = claim_as(&*store, "large", "memory-mib=1000000", 0, 1).await;
+        assert_eq!(held.granted[0].size, size);
+        let lease = &held.granted[0].lease;
+        let released = store.release(lease, Setback::TooSmall("oom"), at(1)).await;
+        let last = size == MAX_SIZE;
+        assert_eq!(matches!(released, Ok(Released::GivenUp(_))), last, "{size}");
+    }
+    assert_eq!(error(&store).await, "oom");
+}
+
+pub async fn leases_of_one_agent_can_be_given_back(store: Shared) {
+    with(&store, 3).await;
+    claim_as(&*store, "a", "", 0, 2).await;
+    claim_as(&*store, "b", "", 0, 1).await;
+    let requeue = async |agent| {
+        let what = Requeue::LeasedTo(agent);
+        store.requeue(&name("e"), what, at(1)).await.expect("ok")
+    };
+    assert_eq!(
+        (requeue("a").await, requeue("a").await, requeue("c").await),
+        (2, 0, 0)
+    );
+    assert_eq!(granted(&claim(&*store, 1, 9).await), ["c0 lib", "c1 lib"]);
+}
