@@ -108,7 +108,7 @@ pub(crate) use contract_of;
 type Shared = Arc<dyn Store>;
 
 async fn with(store: &Shared, crates: usize, scope: Scope) {
-    create(&*store, &experiment("e", scope), &plan(crates)).await;
+    create(&**store, &experiment("e", scope), &plan(crates)).await;
 }
 
 fn tier(tier: Scope, [queued, leased, finished, errors]: [u64; 4]) -> TierCounts {

@@ -30,6 +30,7 @@ cd "$1" || exit 1
 "$2/initdb" -D data -U ejecta -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 || exit 1
 start() {
     "$2/postgres" -D data -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+        -c synchronous_commit=off \
         -c max_connections=300 -c shared_buffers=64MB -c log_line_prefix='%m %d ' \
         >>server.log 2>&1 </dev/null &
     server=$!

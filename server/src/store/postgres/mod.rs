@@ -42,6 +42,9 @@ mod experiments;
 mod fleet;
 #[path = "../sql/leases.rs"]
 mod leases;
+#[cfg(test)]
+#[path = "../sql/old_data.rs"]
+mod old_data;
 #[path = "../sql/outbox.rs"]
 mod outbox;
 #[path = "../sql/requeue.rs"]
@@ -104,7 +107,9 @@ impl PostgresStore {
             .map_err(|error| StoreError::Unusable {
                 source: error.into(),
             })?
-            .application_name("ejecta");
+            .application_name("ejecta")
+            // An agent throws its own copy of a result away once it is acknowledged.
+            .options([("synchronous_commit", "on")]);
         migrate(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(2))
@@ -135,10 +140,8 @@ impl PostgresStore {
     }
 }
 
-/// Brings the schema up to date on a connection of its own, whose end gives the lock back whatever
-/// happens: another coordinator that starts at the same time waits for it.
-async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
-    let migrations = MIGRATIONS
+fn migrator(migrations: &'static [(i64, &str, &str)]) -> Migrator {
+    let migrations = migrations
         .iter()
         .map(|&(version, description, sql)| {
             Migration::new(
@@ -150,14 +153,22 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
             )
         })
         .collect();
+    let mut migrator = Migrator::with_migrations(migrations);
+    // The lock is taken before, for the rest of the work too.
+    migrator.set_locking(false);
+    migrator
+}
+
+/// Brings the schema up to date on a connection of its own, whose end gives the lock back whatever
+/// happens: another coordinator that starts at the same time waits for it.
+async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let mut db = PgConnection::connect_with(options).await?;
     let mut tx = db.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(MIGRATION_LOCK)
         .execute(&mut *tx)
         .await?;
-    Migrator::with_migrations(migrations)
-        .set_locking(false)
+    migrator(MIGRATIONS)
         .run_direct(None, &mut *tx, false)
         .await
         .map_err(|error| migration_error(error, MIGRATIONS.len()))?;
@@ -212,4 +223,47 @@ async fn settle(db: &mut Connection, experiment: i64) -> Result<i64, StoreError>
         .execute(db)
         .await?;
     Ok(newest.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use ejecta_test_support::Postgres;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_of_the_first_schema_is_brought_up_to_date() {
+        let made = tokio::task::spawn_blocking(Postgres::database_or_skip).await;
+        let Some(url) = made.expect("no panic") else {
+            return;
+        };
+        let mut db = PgConnection::connect(&url).await.expect("connects");
+        migrator(&MIGRATIONS[..1])
+            .run_direct(None, &mut db, false)
+            .await
+            .expect("the first schema");
+        old_data::fill(&mut db).await;
+        db.close().await.expect("closes");
+        let url = SecretString::from(url);
+        let (one, two) = tokio::join!(PostgresStore::open(&url, 2), PostgresStore::open(&url, 2));
+        one.expect("opens").close().await;
+        old_data::check(&two.expect("opens")).await;
+    }
+
+    #[tokio::test]
+    async fn commits_are_durable() {
+        let made = tokio::task::spawn_blocking(Postgres::database_or_skip).await;
+        let Some(url) = made.expect("no panic") else {
+            return;
+        };
+        let store = PostgresStore::open(&SecretString::from(url), 2)
+            .await
+            .expect("opens");
+        let mut db = store.read().await.expect("a connection");
+        let setting: String = sqlx::query_scalar("SHOW synchronous_commit")
+            .fetch_one(&mut *db)
+            .await
+            .expect("a setting");
+        assert_eq!(setting, "on", "whatever the server's own setting is");
+    }
 }

@@ -129,7 +129,7 @@ pub(super) async fn claim(db: &mut Connection, claim: &Claim<'_>) -> Result<Clai
     })
 }
 
-/// The experiments under way that the agent can work for, the oldest first, and how many jobs are
+/// The experiments under way that the agent can work for, the first ones first, and how many jobs are
 /// unfinished in all of them, those of others too.
 async fn candidates(
     db: &mut Connection,
@@ -176,6 +176,8 @@ async fn candidates(
             });
         }
     }
+    // What comes first should run first.
+    candidates.sort_by_key(|c| (std::cmp::Reverse(c.standing.priority), c.id));
     Ok((candidates, unfinished))
 }
 

@@ -216,7 +216,7 @@ pub(super) async fn metrics(db: &mut Connection) -> Result<Metrics, StoreError> 
     }
     let jobs: Vec<(String, String, i64, i64)> = sqlx::query_as(
         "SELECT c.state, c.verdict,
-             CASE WHEN e.state IN ('queued', 'running') THEN 1 ELSE 0 END,
+             CAST(CASE WHEN e.state IN ('queued', 'running') THEN 1 ELSE 0 END AS BIGINT),
              CAST(sum(c.jobs) AS BIGINT)
          FROM job_counts c JOIN experiments e ON e.id = c.experiment_id
          GROUP BY 1, 2, 3",

@@ -46,6 +46,9 @@ mod experiments;
 mod fleet;
 #[path = "../sql/leases.rs"]
 mod leases;
+#[cfg(test)]
+#[path = "../sql/old_data.rs"]
+mod old_data;
 #[path = "../sql/outbox.rs"]
 mod outbox;
 #[path = "../sql/requeue.rs"]
@@ -143,10 +146,8 @@ impl SqliteStore {
     }
 }
 
-/// Brings the schema up to date, in one transaction that holds the right to write: another program
-/// that opens the database at the same time waits for it.
-async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
-    let migrations = MIGRATIONS
+fn migrator(migrations: &'static [(i64, &str, &str)]) -> Migrator {
+    let migrations = migrations
         .iter()
         .map(|&(version, description, sql)| {
             Migration::new(
@@ -158,8 +159,14 @@ async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
             )
         })
         .collect();
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
     Migrator::with_migrations(migrations)
+}
+
+/// Brings the schema up to date, in one transaction that holds the right to write: another program
+/// that opens the database at the same time waits for it.
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    migrator(MIGRATIONS)
         .run_direct(None, &mut *tx, false)
         .await
         .map_err(|error| migration_error(error, MIGRATIONS.len()))?;
@@ -203,6 +210,28 @@ async fn settle(db: &mut Connection, experiment: i64) -> Result<i64, StoreError>
 mod tests {
     use super::*;
     use crate::store::ErrorClass;
+
+    #[tokio::test]
+    async fn a_database_of_the_first_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ejecta.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true);
+        let mut db = SqliteConnection::connect_with(&options)
+            .await
+            .expect("opens");
+        migrator(&MIGRATIONS[..1])
+            .run_direct(None, &mut db, false)
+            .await
+            .expect("the first schema");
+        old_data::fill(&mut db).await;
+        db.close().await.expect("closes");
+        // Twice at once, as two programs may.
+        let (one, two) = tokio::join!(SqliteStore::open(&path), SqliteStore::open(&path));
+        one.expect("opens").close().await;
+        old_data::check(&two.expect("opens")).await;
+    }
 
     #[tokio::test]
     async fn a_newer_schema_is_refused_and_left_alone() {
