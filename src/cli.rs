@@ -65,7 +65,10 @@ pub struct RunArgs {
     /// patch.
     #[arg(long, value_name = "TOOLCHAIN", default_value = "nightly")]
     pub candidate: ToolchainSpec,
-    /// Which crates: `demo`, `list:NAME,NAME@VERSION`, `local:DIRECTORY`, or a file of names
+    /// Which crates: `demo`, `full`, `top-N`, `random-N`, `dependents:NAME`, `list:NAME,ORG/REPO`,
+    /// `local:DIRECTORY`, `results.json:VERDICT`, or the file or address of a list
+    ///
+    /// `ejecta crates --help` says what each means.
     #[arg(long, value_name = "SELECTION", default_value = "demo")]
     pub crates: String,
     /// What is done with each crate: `check-only`, `build-only`, `build-and-test`, `clippy`,
@@ -122,7 +125,7 @@ pub struct RunArgs {
     pub registry: RegistryArgs,
     #[command(flatten)]
     pub toolchains: ToolchainArgs,
-    /// The order of the crates
+    /// The order of the crates, and what `random-N` draws by
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// The experiment's name [default: run-DATE-TIME]
@@ -138,7 +141,7 @@ pub struct RunArgs {
         conflicts_with_all = [
             "baseline", "candidate", "crates", "mode", "scope", "lockfile", "baseline_runs",
             "cap_lints", "compare", "confirmations", "memory", "timeout", "denylist", "seed", "name", "url",
-            "image", "runtime",
+            "database", "image", "runtime",
         ],
     )]
     pub resume: bool,
@@ -171,6 +174,16 @@ pub struct RegistryArgs {
     /// The sparse index of another registry, in place of the public one
     #[arg(long = "registry", value_name = "URL")]
     pub url: Option<String>,
+    /// A file with the registry's token; else it is taken from EJECTA_REGISTRY_TOKEN
+    ///
+    /// It is sent only to the registry's own servers, and only when the registry asks for a login.
+    /// It is kept nowhere: `--resume` needs it again.
+    #[arg(long = "registry-token-file", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The list of all crates: a database dump on disk, or a checkout of the index, in place of the
+    /// dump that the registry offers
+    #[arg(long, value_name = "PATH")]
+    pub database: Option<PathBuf>,
     /// Where sources and index entries are kept, shared by all experiments
     /// [default: the user's cache directory]
     #[arg(long, value_name = "DIR", env = "EJECTA_STORE")]
@@ -245,9 +258,43 @@ pub enum ReportFormat {
 #[derive(Debug, Args)]
 pub struct CratesArgs {
     /// The selection
+    #[arg(long_help = SELECTIONS)]
     pub selection: String,
+    /// What `random-N` draws by
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How they are printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = CratesFormat::Text)]
+    pub format: CratesFormat,
     #[command(flatten)]
     pub registry: RegistryArgs,
+}
+
+const SELECTIONS: &str = "\
+The selection:
+  demo                       a dozen small, popular crates
+  full                       every crate of the registry that has a usable release
+  top-N                      the N most downloaded crates, the most downloaded first
+  random-N                   N crates, drawn by `--seed`
+  dependents:NAME            the crates whose newest release needs NAME, to run or to
+                             build; what only tests, examples and benches need does not
+                             count
+  dependents:NAME@VERSION    only those that take this version of it
+  dependents:NAME:all        those that depend on such a crate too, and so on
+  list:NAME,NAME@VERSION     releases; without a version the newest that is not yanked
+  list:ORG/REPO,URL@REV      git repositories, perhaps at a branch, tag or commit
+  FILE, http(s)://ADDRESS    such a list, an entry a line; `#` starts a comment
+  local:DIRECTORY            a crate, or a folder of crates
+  results.json:VERDICT       the crates of earlier results that have this verdict (or one
+                             of several, with commas), with their exact versions";
+
+/// `ejecta crates --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CratesFormat {
+    /// A list, as `--crates FILE` reads it
+    Text,
+    /// One JSON object, with checksums and sources
+    Json,
 }
 
 /// `ejecta denylist`.

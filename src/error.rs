@@ -94,6 +94,13 @@ impl From<ejecta_registry::RegistryError> for Failure {
     }
 }
 
+impl From<ejecta_registry::DatabaseError> for Failure {
+    fn from(error: ejecta_registry::DatabaseError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self::to(error).hints(hint)
+    }
+}
+
 impl From<ejecta_server::store::StoreError> for Failure {
     fn from(error: ejecta_server::store::StoreError) -> Self {
         let hint = error.hint().map(str::to_owned);

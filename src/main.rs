@@ -58,8 +58,14 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => return run::run(&args).await,
         Command::Report(args) => print(&report::report(&args).await?)?,
         Command::Crates(args) => {
-            let names = run::crates(&args).await?;
-            print(&(names.join("\n") + "\n"))?;
+            let mut tell = |note: String| {
+                let _ = writeln!(
+                    anstream::stderr(),
+                    "note: {}",
+                    ejecta_core::log::clean(&note)
+                );
+            };
+            print(&run::crates(&args, &mut tell).await?)?;
         }
         Command::Denylist(DenylistCommand::Check { file }) => check_denylist(&file)?,
         Command::Completions(args) => {

@@ -104,7 +104,8 @@ fn a_selection_is_told_without_building() {
 
     let folder = ejecta_test_support::crates_dir().join("leaf");
     let ended = crates(&format!("local:{}", folder.display()));
-    assert_eq!(ended.stdout, "leaf@1.0.0\n", "{ended:?}");
+    assert!(ended.stdout.starts_with("local:/"), "{ended:?}");
+    assert!(ended.stdout.ends_with("/leaf\n"), "{ended:?}");
     assert!(nothing_downloaded(&lab));
 }
 
@@ -120,7 +121,7 @@ fn a_selection_that_means_nothing_is_refused_by_name() {
         ("no-version", "list:passes@new"),
         ("empty-list", "list:"),
         ("unknown-word", "everything"),
-        ("not-yet", "top-100"),
+        ("no-dump", "top-100"),
         ("no-file", "./absent.txt"),
         ("empty-file", "./none.txt"),
         ("wrong-line", "./wrong.txt"),

@@ -1,4 +1,7 @@
-//! The plan: every selected crate, in a seeded order, skipped ones with their reason.
+//! The plan: every selected crate, in a seeded order or in that of its selection, skipped ones with
+//! their reason.
+
+use std::collections::HashSet;
 
 use indexmap::IndexMap;
 use rand_chacha::ChaCha8Rng;
@@ -90,6 +93,18 @@ impl Plan {
         let mut crates: Vec<Crate> = unique.into_values().collect();
         crates.sort_by_key(Crate::id);
         shuffle(&mut crates, seed);
+        Self::of(crates, denylist)
+    }
+
+    /// The same in the order of the selection, for one whose order says something: what is
+    /// downloaded most comes first.
+    pub fn in_order(selected: Vec<Crate>, denylist: &Denylist) -> Self {
+        let mut seen = HashSet::new();
+        let unique = selected.into_iter().filter(|krate| seen.insert(krate.id()));
+        Self::of(unique.collect(), denylist)
+    }
+
+    fn of(crates: Vec<Crate>, denylist: &Denylist) -> Self {
         let entries = crates
             .into_iter()
             .map(|krate| {
@@ -150,6 +165,15 @@ mod tests {
         assert_eq!(names(&one), names(&Plan::new(backwards, &none, 7)));
         assert_ne!(names(&one), names(&Plan::new(alphabet(), &none, 8)));
         insta::assert_snapshot!(names(&one).join(" "));
+    }
+
+    #[test]
+    fn an_order_that_says_something_is_kept() {
+        let mut backwards = alphabet();
+        backwards.reverse();
+        let twice = [backwards, alphabet()].concat();
+        let plan = Plan::in_order(twice, &Denylist::default());
+        assert_eq!(names(&plan).join(" "), "g f e d c b a");
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub enum SelectionError {
     Unknown {
         /// The text as it was given.
         given: String,
-        /// `: did you mean …?` or nothing.
+        /// What was perhaps meant.
         guess: Guess,
     },
     /// A keyword with nothing after it, or a list without entries.
@@ -133,7 +133,7 @@ pub enum SelectionError {
         given: String,
         /// The wrong word.
         verdict: String,
-        /// `: did you mean …?` or nothing.
+        /// What was perhaps meant.
         guess: Guess,
     },
     /// An entry in a list is wrong.
@@ -177,14 +177,14 @@ fn verdicts() -> String {
     Verdict::ALL.map(Verdict::name).join(", ")
 }
 
-/// What was perhaps meant, as the end of a message.
+/// What was perhaps meant, in parentheses; nothing where there is no guess.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guess(Option<String>);
 
 impl fmt::Display for Guess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Some(guess) => write!(f, ": did you mean `{guess}`?"),
+            Some(guess) => write!(f, " (did you mean `{guess}`?)"),
             None => Ok(()),
         }
     }

@@ -51,7 +51,10 @@ fn the_parts_of_a_selection_are_told_apart() {
 #[test]
 fn mistakes_are_named() {
     let table = [
-        ("dmeo", "`dmeo` is no selection: did you mean `demo`?"),
+        (
+            "dmeo",
+            "`dmeo` is no selection (did you mean `demo`?); there are",
+        ),
         ("", "is no selection;"),
         ("list:", "is empty"),
         ("list: ,", "is empty"),
@@ -85,7 +88,7 @@ fn mistakes_are_named() {
         ("results.json:", "write `results.json:regressed`"),
         (
             "results.json:regresed",
-            "`regresed` is no verdict: did you mean `regressed`?",
+            "`regresed` is no verdict (did you mean `regressed`?",
         ),
         (
             "results.json:red",

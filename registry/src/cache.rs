@@ -31,7 +31,8 @@ pub(crate) struct IndexCache {
 /// A document on disk.
 #[derive(Debug)]
 pub(crate) struct Cached {
-    pub(crate) body: Vec<u8>,
+    /// `None` where the registry said that there is no such document.
+    pub(crate) body: Option<Vec<u8>>,
     pub(crate) validators: Validators,
     pub(crate) fetched: SystemTime,
 }
@@ -51,8 +52,8 @@ struct Meta {
     fetched: u64,
     etag: Option<String>,
     last_modified: Option<String>,
-    /// SHA-256 of the document.
-    sha256: String,
+    /// SHA-256 of the document; `None` where there is none.
+    sha256: Option<String>,
 }
 
 impl IndexCache {
@@ -78,13 +79,11 @@ impl IndexCache {
         let Some(meta) = read(&self.meta_file(path))? else {
             return Ok(None);
         };
-        let Some(body) = read(&self.body_file(path))? else {
-            return Ok(None);
-        };
         let Ok(meta) = serde_json::from_slice::<Meta>(&meta) else {
             return Ok(None);
         };
-        if meta.schema != SCHEMA || meta.sha256 != disk::sha256_hex(&body) {
+        let body = read(&self.body_file(path))?;
+        if meta.schema != SCHEMA || meta.sha256 != body.as_deref().map(disk::sha256_hex) {
             return Ok(None);
         }
         Ok(Some(Cached {
@@ -109,11 +108,32 @@ impl IndexCache {
         self.confirm(path, body, validators, now)
     }
 
+    /// Notes that the registry has no such document, and drops the one that it had.
+    pub(crate) fn save_missing(&self, path: &str, now: SystemTime) -> Result<(), RegistryError> {
+        let body = self.body_file(path);
+        match fs::remove_file(&body) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(RegistryError::io("remove", &body, error))
+            }
+            _ => self.note(path, None, &Validators::default(), now),
+        }
+    }
+
     /// Notes that the document is still the registry's.
     pub(crate) fn confirm(
         &self,
         path: &str,
         body: &[u8],
+        validators: &Validators,
+        now: SystemTime,
+    ) -> Result<(), RegistryError> {
+        self.note(path, Some(body), validators, now)
+    }
+
+    fn note(
+        &self,
+        path: &str,
+        body: Option<&[u8]>,
         validators: &Validators,
         now: SystemTime,
     ) -> Result<(), RegistryError> {
@@ -124,23 +144,10 @@ impl IndexCache {
                 .map_or(0, |since| since.as_secs()),
             etag: validators.etag.clone(),
             last_modified: validators.last_modified.clone(),
-            sha256: disk::sha256_hex(body),
+            sha256: body.map(disk::sha256_hex),
         };
         let json = serde_json::to_vec(&meta).expect("plain fields serialise");
         self.replace(&self.meta_file(path), &json)
-    }
-
-    /// Drops a document that the registry no longer has.
-    pub(crate) fn forget(&self, path: &str) -> Result<(), RegistryError> {
-        for file in [self.meta_file(path), self.body_file(path)] {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(RegistryError::io("remove", &file, error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     fn body_file(&self, path: &str) -> PathBuf {
@@ -193,19 +200,23 @@ mod tests {
             .expect("saves");
         let cached = cache.load("se/rd/serde").expect("loads").expect("is there");
         assert_eq!(
-            (cached.body.as_slice(), cached.validators),
-            (&b"one"[..], validators)
+            (cached.body.as_deref(), cached.validators),
+            (Some(&b"one"[..]), validators)
         );
         let file = cache.local_registry().join("index/se/rd/serde");
-        fs::write(file, b"two").expect("writes");
+        fs::write(&file, b"two").expect("writes");
         assert!(cache.load("se/rd/serde").expect("loads").is_none());
+        cache.save_missing("se/rd/serde", now).expect("saves");
+        assert!(!file.exists());
+        let cached = cache.load("se/rd/serde").expect("loads").expect("is there");
+        assert_eq!((cached.body, cached.fetched), (None, now));
     }
 
     #[test]
     fn freshness_needs_a_date_in_the_past() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let cached = Cached {
-            body: Vec::new(),
+            body: None,
             validators: Validators::default(),
             fetched: at(100),
         };

@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 /// A registry and the manners towards it. The defaults fit the public registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RegistryConfig {
     /// The address of the sparse index, with or without `sparse+` in front; `None` is the public
     /// registry's.
     pub index_url: Option<String>,
+    /// What is sent to a registry that asks for a login, to its own servers alone.
+    pub token: Option<SecretString>,
     /// How old a cached index entry may be before it is asked for again.
     pub max_age: Duration,
+    /// How old the answer that there is no crate of a name may be.
+    pub max_missing_age: Duration,
+    /// How old the list of all crates may be.
+    pub max_snapshot_age: Duration,
     /// Index requests at once.
     pub index_concurrency: usize,
     /// Downloads (and unpacks) at once.
@@ -18,6 +26,8 @@ pub struct RegistryConfig {
     pub retry: RetryPolicy,
     /// The largest index entry that is read, in bytes.
     pub max_entry_bytes: u64,
+    /// The largest database dump that is downloaded, in bytes.
+    pub max_dump_bytes: u64,
     /// What a `.crate` file may hold.
     pub crate_limits: CrateLimits,
 }
@@ -26,11 +36,15 @@ impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             index_url: None,
+            token: None,
             max_age: Duration::from_secs(60 * 60),
+            max_missing_age: Duration::from_secs(10 * 60),
+            max_snapshot_age: Duration::from_secs(24 * 60 * 60),
             index_concurrency: 16,
             download_concurrency: 6,
             retry: RetryPolicy::default(),
             max_entry_bytes: 64 * MIB,
+            max_dump_bytes: 64 * 1024 * MIB,
             crate_limits: CrateLimits::default(),
         }
     }

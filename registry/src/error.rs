@@ -38,7 +38,7 @@ pub enum RegistryError {
         source: Arc<reqwest::Error>,
     },
     /// An answer with a status that is no success.
-    #[error("read `{url}`: the registry answered with status {status}")]
+    #[error("read `{url}`: the server answered with status {status}{}", refusal(*status))]
     Status {
         /// What was asked for.
         url: String,
@@ -61,6 +61,18 @@ pub enum RegistryError {
         /// What is wrong with it.
         why: String,
     },
+    /// The registry asks for a login, and there is no token.
+    #[error("use the registry: `{url}` asks for a login, and no token was given")]
+    LoginNeeded {
+        /// The document that says so.
+        url: String,
+    },
+    /// A token that cannot be one. It is not shown.
+    #[error("use the registry's token: {why}")]
+    Token {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The registry has no crate of this name, in any spelling.
     #[error("find the crate `{name}`: the registry has none of this name")]
     UnknownCrate {
@@ -74,6 +86,8 @@ pub enum RegistryError {
         name: CrateName,
         /// The version as it was asked for.
         version: Version,
+        /// The newest that there is.
+        newest: Option<Version>,
     },
     /// The crate has no release that can be chosen: all are yanked or unreadable.
     #[error("find a release of `{name}`: every one is yanked or unreadable")]
@@ -93,6 +107,14 @@ pub enum RegistryError {
     },
 }
 
+fn refusal(status: u16) -> &'static str {
+    match status {
+        401 => ": it asks for a token, or does not know the one that it got",
+        403 => ": the token, or whoever has none, may not read this",
+        _ => "",
+    }
+}
+
 impl RegistryError {
     /// Whether trying again later can help.
     pub fn class(&self) -> ErrorClass {
@@ -110,6 +132,8 @@ impl RegistryError {
             | Self::Status { .. }
             | Self::TooLong { .. }
             | Self::Unreadable { .. }
+            | Self::LoginNeeded { .. }
+            | Self::Token { .. }
             | Self::UnknownCrate { .. }
             | Self::UnknownVersion { .. }
             | Self::NoRelease { .. } => ErrorClass::Permanent,
@@ -125,7 +149,14 @@ impl RegistryError {
             Self::Network { .. } => Some("check the network, and the proxy if there is one"),
             Self::Status {
                 status: 401 | 403, ..
-            } => Some("registries that ask for a login are not supported"),
+            }
+            | Self::LoginNeeded { .. }
+            | Self::Token { .. } => Some(
+                "the token of a registry is read from `--registry-token-file FILE` or from the variable EJECTA_REGISTRY_TOKEN",
+            ),
+            Self::Unreadable { .. } => Some(
+                "check that the address is that of a sparse index, the directory of its `config.json`",
+            ),
             Self::UnknownCrate { .. } => Some("check the spelling, and which registry is used"),
             Self::NoRelease { .. } => Some("name a version as `name@version`"),
             _ => None,

@@ -9,12 +9,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{self, HeaderMap};
-use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url};
+use secrecy::SecretString;
 
+use crate::auth::Auth;
 use crate::config::RetryPolicy;
 use crate::download::{Download, Downloaded};
 use crate::error::{ErrorClass, RegistryError};
 use crate::traffic::Counters;
+
+mod large;
+
+pub(crate) use large::LargeAnswer;
 
 /// Who is asking: registries want to know whom to write to.
 pub fn user_agent() -> String {
@@ -54,6 +60,7 @@ pub(crate) struct Http {
     /// For `.crate` files, which must arrive byte for byte.
     files: Client,
     retry: RetryPolicy,
+    auth: Option<Auth>,
     pub(crate) counters: Counters,
 }
 
@@ -82,12 +89,16 @@ pub fn use_ring() {
 }
 
 impl Http {
-    pub(crate) fn new(index: &str, retry: RetryPolicy) -> Result<Self, RegistryError> {
+    pub(crate) fn new(
+        index: &str,
+        retry: RetryPolicy,
+        token: Option<&SecretString>,
+    ) -> Result<Self, RegistryError> {
         let setup = |why: String| RegistryError::Setup {
             address: index.to_owned(),
             why,
         };
-        let url = reqwest::Url::parse(index).map_err(|error| setup(error.to_string()))?;
+        let url = Url::parse(index).map_err(|error| setup(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(setup("it is neither http:// nor https://".to_owned()));
         }
@@ -107,8 +118,30 @@ impl Http {
             documents: build(true)?,
             files: build(false)?,
             retry,
+            auth: token.map(|token| Auth::new(&url, token)).transpose()?,
             counters: Counters::default(),
         })
+    }
+
+    /// Whether there is a token for the registry.
+    pub(crate) fn has_token(&self) -> bool {
+        self.auth.is_some()
+    }
+
+    /// The registry asks for a login; its downloads are at `dl`.
+    pub(crate) fn require_token(&self, dl: Option<&Url>) {
+        if let Some(auth) = &self.auth {
+            auth.require(dl);
+        }
+    }
+
+    /// A request, with the token if the server is one that gets it.
+    fn request(&self, client: &Client, url: &str) -> RequestBuilder {
+        let request = client.get(url);
+        match self.auth.as_ref().and_then(|auth| auth.header_for(url)) {
+            Some(token) => request.header(header::AUTHORIZATION, token),
+            None => request,
+        }
     }
 
     /// Reads a document of the index, if it is newer than `known`.
@@ -118,9 +151,38 @@ impl Http {
         known: &Validators,
         limit: u64,
     ) -> Result<Answer, RegistryError> {
+        let request = || self.request(&self.documents, url);
+        self.document_of(request, url, known, limit).await
+    }
+
+    /// The same, with the token whatever is known of the server.
+    pub(crate) async fn document_with_token(
+        &self,
+        url: &str,
+        limit: u64,
+    ) -> Result<Answer, RegistryError> {
+        let token = self.auth.as_ref().map(Auth::header);
+        let request = || match &token {
+            Some(token) => {
+                let request = self.documents.get(url);
+                request.header(header::AUTHORIZATION, token.clone())
+            }
+            None => self.documents.get(url),
+        };
+        let nothing = Validators::default();
+        self.document_of(request, url, &nothing, limit).await
+    }
+
+    async fn document_of(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        url: &str,
+        known: &Validators,
+        limit: u64,
+    ) -> Result<Answer, RegistryError> {
         let mut attempt = 1;
         loop {
-            match self.try_document(url, known, limit).await {
+            match self.try_document(request(), url, known, limit).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => self.before_retry(url, attempt, failure).await?,
             }
@@ -130,12 +192,13 @@ impl Http {
 
     async fn try_document(
         &self,
+        request: RequestBuilder,
         url: &str,
         known: &Validators,
         limit: u64,
     ) -> Result<Answer, Failure> {
         self.counters.index_requests.add(1);
-        let request = self.documents.get(url).headers(conditions(known));
+        let request = request.headers(conditions(known));
         let response = request.send().await.map_err(|e| network(url, e))?;
         match response.status() {
             StatusCode::NOT_MODIFIED => {
@@ -148,14 +211,7 @@ impl Http {
             _ => {}
         }
         let mut response = successful(url, response)?;
-        let text = |name| -> Option<String> {
-            let value = response.headers().get(name)?;
-            Some(value.to_str().ok()?.to_owned())
-        };
-        let validators = Validators {
-            etag: text(header::ETAG),
-            last_modified: text(header::LAST_MODIFIED),
-        };
+        let validators = validators(&response);
         let mut body = Vec::new();
         while let Some(chunk) = self.chunk(url, &mut response).await? {
             body.extend_from_slice(&chunk);
@@ -186,7 +242,7 @@ impl Http {
 
     async fn try_file(&self, url: &str, dir: &Path, limit: u64) -> Result<Downloaded, Failure> {
         self.counters.downloads.add(1);
-        let response = self.files.get(url).send().await;
+        let response = self.request(&self.files, url).send().await;
         let mut response = successful(url, response.map_err(|e| network(url, e))?)?;
         let mut download = Download::begin(dir)?;
         while let Some(chunk) = self.chunk(url, &mut response).await? {
@@ -222,6 +278,17 @@ impl Http {
         tokio::time::sleep(wait).await;
         self.counters.retries.add(1);
         Ok(())
+    }
+}
+
+fn validators(response: &Response) -> Validators {
+    let text = |name| -> Option<String> {
+        let value = response.headers().get(name)?;
+        Some(value.to_str().ok()?.to_owned())
+    };
+    Validators {
+        etag: text(header::ETAG),
+        last_modified: text(header::LAST_MODIFIED),
     }
 }
 
@@ -329,7 +396,7 @@ mod tests {
     #[test]
     fn other_schemes_are_refused() {
         for address in ["ftp://h/", "index", "", "file:///tmp/"] {
-            let error = Http::new(address, RetryPolicy::default()).expect_err(address);
+            let error = Http::new(address, RetryPolicy::default(), None).expect_err(address);
             assert!(error.hint().is_some(), "{error}");
         }
     }

@@ -1,7 +1,7 @@
 //! The client of a sparse index: each entry asked for at most once in a process, and not at all
 //! while the one on disk is young.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::cache::IndexCache;
+use crate::cache::{Cached, IndexCache};
 use crate::config::RegistryConfig;
 use crate::entry::IndexEntry;
 use crate::error::RegistryError;
@@ -31,10 +31,20 @@ pub struct Registry {
     inner: Arc<Inner>,
 }
 
+/// A release as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The release.
+    pub release: Release,
+    /// Whether its author withdrew it; only one that was asked for by version is.
+    pub yanked: bool,
+}
+
 #[derive(Debug)]
 struct Inner {
     config: RegistryConfig,
     address: String,
+    store: PathBuf,
     http: Http,
     cache: IndexCache,
     requests: Semaphore,
@@ -44,10 +54,27 @@ struct Inner {
 
 /// `config.json`; other keys (`api`) are not our business.
 #[derive(Debug, Clone, Deserialize)]
-struct DownloadConfig {
+pub(crate) struct DownloadConfig {
     dl: String,
     #[serde(default, rename = "auth-required")]
     auth_required: bool,
+}
+
+impl DownloadConfig {
+    /// The server of downloads, without the path of any.
+    pub(crate) fn server(&self) -> Option<reqwest::Url> {
+        let mut url = reqwest::Url::parse(&self.dl).ok()?;
+        url.set_path("/");
+        url.set_query(None);
+        url.set_fragment(None);
+        matches!(url.scheme(), "http" | "https").then_some(url)
+    }
+}
+
+/// Why the body of a successful answer is no document of an index, where that is plain.
+fn no_document(body: &[u8]) -> Option<String> {
+    let is_page = body.trim_ascii_start().starts_with(b"<");
+    is_page.then(|| "it is a web page, no document of a sparse index".to_owned())
 }
 
 impl Registry {
@@ -59,7 +86,8 @@ impl Registry {
     pub fn open(store: &Path, config: RegistryConfig) -> Result<Self, RegistryError> {
         let address = config.index_address();
         let inner = Inner {
-            http: Http::new(&address, config.retry.clone())?,
+            store: store.to_owned(),
+            http: Http::new(&address, config.retry.clone(), config.token.as_ref())?,
             cache: IndexCache::open(store, &address)?,
             requests: Semaphore::new(config.index_concurrency.max(1)),
             entries: Flights::new(RegistryError::class),
@@ -106,15 +134,24 @@ impl Registry {
     /// The release that `wanted` means: the exact version, or the newest.
     ///
     /// # Errors
+    /// As [`Registry::choose`].
+    pub async fn release(&self, wanted: &CrateRef) -> Result<Release, RegistryError> {
+        Ok(self.choose(wanted).await?.release)
+    }
+
+    /// The same, with what is to be said of it.
+    ///
+    /// # Errors
     /// As [`Registry::entry`], and [`RegistryError::UnknownVersion`] or
     /// [`RegistryError::NoRelease`].
-    pub async fn release(&self, wanted: &CrateRef) -> Result<Release, RegistryError> {
+    pub async fn choose(&self, wanted: &CrateRef) -> Result<Chosen, RegistryError> {
         let entry = self.entry(&wanted.name).await?;
         let found = match &wanted.version {
             Some(version) => {
                 let unknown = || RegistryError::UnknownVersion {
                     name: entry.name.clone(),
                     version: version.clone(),
+                    newest: entry.newest().map(|newest| newest.version.clone()),
                 };
                 entry.exact(version).ok_or_else(unknown)?
             }
@@ -123,7 +160,10 @@ impl Registry {
                 entry.newest().ok_or(RegistryError::NoRelease { name })?
             }
         };
-        Ok(entry.release(found))
+        Ok(Chosen {
+            release: entry.release(found),
+            yanked: found.yanked,
+        })
     }
 
     /// Puts the entries of exactly these names into the local registry, as cargo asks for them.
@@ -152,9 +192,17 @@ impl Registry {
     ) -> Result<Option<Arc<IndexEntry>>, RegistryError> {
         let path = paths::index_path(name.as_str());
         let read = async {
+            if self.http().has_token() {
+                // Says whether the index wants it.
+                self.downloads().await?;
+            }
             let Some(body) = self.document(&path).await? else {
                 return Ok(None);
             };
+            if let Some(why) = no_document(&body) {
+                let url = format!("{}{path}", self.inner.address);
+                return Err(RegistryError::Unreadable { url, why });
+            }
             Ok(IndexEntry::parse(name, &body).map(Arc::new))
         };
         self.inner.entries.run(&path, read).await
@@ -162,9 +210,23 @@ impl Registry {
 
     /// Where the `.crate` of a release is.
     pub(crate) async fn download_url(&self, release: &Release) -> Result<String, RegistryError> {
+        Ok(paths::download_url(&self.downloads().await?.dl, release))
+    }
+
+    /// Makes sure that the address is that of a sparse index: that of something else has no crates
+    /// either.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unreadable`] when it is something else, or a [`RegistryError`] of the
+    /// request.
+    pub async fn check(&self) -> Result<(), RegistryError> {
+        self.downloads().await.map(|_| ())
+    }
+
+    /// `config.json`.
+    pub(crate) async fn downloads(&self) -> Result<&DownloadConfig, RegistryError> {
         let read = || self.download_config();
-        let config = self.inner.downloads.get_or_try_init(read).await?;
-        Ok(paths::download_url(&config.dl, release))
+        self.inner.downloads.get_or_try_init(read).await
     }
 
     async fn download_config(&self) -> Result<DownloadConfig, RegistryError> {
@@ -173,14 +235,32 @@ impl Registry {
             url: url.clone(),
             why,
         };
-        let Some(body) = self.document(CONFIG).await? else {
+        let body = match self.document(CONFIG).await {
+            // The index itself may be closed.
+            Err(RegistryError::Status {
+                status: 401 | 403, ..
+            }) if self.http().has_token() => {
+                let limit = self.inner.config.max_entry_bytes;
+                match self.http().document_with_token(&url, limit).await? {
+                    Answer::Found { body, .. } => Some(body),
+                    Answer::NotModified | Answer::Missing => None,
+                }
+            }
+            other => other?,
+        };
+        let Some(body) = body else {
             return Err(unreadable("it is not there: no sparse index".to_owned()));
         };
+        if let Some(why) = no_document(&body) {
+            return Err(unreadable(why));
+        }
         let config: DownloadConfig =
             serde_json::from_slice(&body).map_err(|error| unreadable(error.to_string()))?;
         if config.auth_required {
-            let why = "the registry asks for a login, which is not supported";
-            return Err(unreadable(why.to_owned()));
+            if !self.http().has_token() {
+                return Err(RegistryError::LoginNeeded { url });
+            }
+            self.http().require_token(config.server().as_ref());
         }
         Ok(config)
     }
@@ -189,23 +269,30 @@ impl Registry {
     async fn document(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
         let _turn = self.inner.requests.acquire().await;
         let known = self.on_disk(path, |cache, path| cache.load(&path)).await?;
+        let config = &self.inner.config;
+        let max_age = |cached: &Cached| match cached.body {
+            Some(_) => config.max_age,
+            None => config.max_missing_age,
+        };
         let known = match known {
-            Some(cached) if cached.is_fresh(self.inner.config.max_age, SystemTime::now()) => {
+            Some(cached) if cached.is_fresh(max_age(&cached), SystemTime::now()) => {
                 self.http().counters.index_cache_hits.add(1);
-                return Ok(Some(cached.body));
+                return Ok(cached.body);
             }
-            stale => stale,
+            stale => stale.and_then(|cached| Some((cached.body?, cached.validators))),
         };
         let url = format!("{}{path}", self.inner.address);
         let nothing = Validators::default();
-        let validators = known.as_ref().map_or(&nothing, |cached| &cached.validators);
+        let validators = known
+            .as_ref()
+            .map_or(&nothing, |(_, validators)| validators);
         let limit = self.inner.config.max_entry_bytes;
         let answer = self.http().document(&url, validators, limit).await?;
         let now = SystemTime::now();
         match (answer, known) {
             (Answer::Missing, _) => {
-                self.on_disk(path, |cache, path| cache.forget(&path))
-                    .await?;
+                let save = move |cache: IndexCache, path: String| cache.save_missing(&path, now);
+                self.on_disk(path, save).await?;
                 Ok(None)
             }
             (Answer::Found { body, validators }, _) => {
@@ -214,11 +301,9 @@ impl Registry {
                 };
                 self.on_disk(path, save).await.map(Some)
             }
-            (Answer::NotModified, Some(cached)) => {
+            (Answer::NotModified, Some((body, validators))) => {
                 let confirm = move |cache: IndexCache, path: String| {
-                    cache
-                        .confirm(&path, &cached.body, &cached.validators, now)
-                        .map(|()| cached.body)
+                    cache.confirm(&path, &body, &validators, now).map(|()| body)
                 };
                 self.on_disk(path, confirm).await.map(Some)
             }
@@ -241,6 +326,11 @@ impl Registry {
 
     pub(crate) fn http(&self) -> &Http {
         &self.inner.http
+    }
+
+    /// The directory that everything of the registry is kept in.
+    pub(crate) fn store(&self) -> &Path {
+        &self.inner.store
     }
 
     pub(crate) fn config(&self) -> &RegistryConfig {

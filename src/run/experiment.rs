@@ -1,20 +1,24 @@
 //! The experiment of a run: made anew from the command line, or found again in its directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ejecta_core::denylist::Denylist;
 use ejecta_core::experiment::{CapLints, Config, Experiment, ExperimentName};
+use ejecta_core::krate::CrateName;
 use ejecta_core::limits::Limits;
 use ejecta_core::mode::Mode;
 use ejecta_core::plan::Plan;
+use ejecta_core::report::Popularity;
 use ejecta_core::toolchain::ToolchainSource;
 use ejecta_registry::Registry;
 use ejecta_server::store::{Filter, NewExperiment, SqliteStore, Store as _};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::machine;
 use super::report::facts;
-use super::select;
+use super::select::{self, Notes, Place};
 use super::setup::Setup;
 use crate::cli::RunArgs;
 use crate::error::Failure;
@@ -87,8 +91,15 @@ pub struct Begun {
     state: State,
 }
 
+/// What is known of an experiment that is not kept yet.
+struct New {
+    plan: Plan,
+    snapshot: Option<String>,
+    popularity: BTreeMap<CrateName, Popularity>,
+}
+
 enum State {
-    New(Plan),
+    New(Box<New>),
     Kept(SqliteStore),
 }
 
@@ -100,12 +111,25 @@ impl Begun {
     pub async fn open(self) -> Result<Opened, Failure> {
         let store = match self.state {
             State::Kept(store) => store,
-            State::New(plan) => {
+            State::New(new) => {
                 let store = SqliteStore::open(&self.home.database()).await?;
-                let new = NewExperiment::plain(&self.experiment, &plan.entries);
-                store.create(&new).await?;
+                let entries = &new.plan.entries;
+                store
+                    .create(&NewExperiment::plain(&self.experiment, entries))
+                    .await?;
                 let setup = json!(self.setup);
                 let name = &self.experiment.name;
+                if let Some(snapshot) = &new.snapshot {
+                    let snapshot = json!(snapshot);
+                    store.set_fact(name, facts::SNAPSHOT, &snapshot).await?;
+                }
+                if !new.popularity.is_empty() {
+                    let text = json!(new.popularity).to_string();
+                    store
+                        .set_fact(name, facts::POPULARITY, &json!(text))
+                        .await?;
+                }
+                // The last one: without it the experiment was never begun.
                 store.set_fact(name, facts::SETUP, &setup).await?;
                 store
             }
@@ -163,9 +187,19 @@ async fn kept(home: &Home) -> Result<(SqliteStore, Option<Experiment>), Failure>
 ///
 /// # Errors
 /// [`Failure`] that names what is wrong with the input; nothing has been built by then.
-pub async fn create(args: &RunArgs, registry: &Registry, now: Timestamp) -> Result<Begun, Failure> {
+pub async fn create(
+    args: &RunArgs,
+    registry: &Registry,
+    now: Timestamp,
+    notes: &mut Notes<'_>,
+) -> Result<Begun, Failure> {
     let denylist = denylist(args.denylist.as_deref())?;
-    let crates = select::find(&args.crates, registry).await?;
+    let place = Place {
+        registry,
+        database: &machine::database(&args.registry),
+        seed: args.seed,
+    };
+    let selected = select::find(&args.crates, &place, notes).await?;
     let stamp = now.strftime("run-%Y%m%d-%H%M%S").to_string();
     let name = match &args.name {
         Some(name) => name.clone(),
@@ -195,7 +229,15 @@ pub async fn create(args: &RunArgs, registry: &Registry, now: Timestamp) -> Resu
         home,
         experiment,
         setup: Setup::of(args),
-        state: State::New(Plan::new(crates, &denylist, args.seed)),
+        state: State::New(Box::new(New {
+            plan: if selected.in_order {
+                Plan::in_order(selected.crates, &denylist)
+            } else {
+                Plan::new(selected.crates, &denylist, args.seed)
+            },
+            snapshot: selected.snapshot,
+            popularity: selected.popularity,
+        })),
     })
 }
 

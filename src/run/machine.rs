@@ -1,16 +1,21 @@
 //! What a run needs of this machine: the registry's store, two toolchains.
 
+use std::env::VarError;
 use std::path::{Path, PathBuf};
 
 use ejecta_agent::preflight;
 use ejecta_agent::sandbox::Sandbox;
 use ejecta_agent::toolchain::{self, Commits, CommitsConfig, Needs, Toolchains};
 use ejecta_core::experiment::Config;
-use ejecta_registry::{Registry, RegistryConfig, Store};
+use ejecta_registry::{Database, Registry, RegistryConfig, Store};
 use etcetera::BaseStrategy as _;
+use secrecy::SecretString;
 
 use crate::cli::{RegistryArgs, ToolchainArgs};
 use crate::error::Failure;
+
+/// The variable with the registry's token.
+const TOKEN_VARIABLE: &str = "EJECTA_REGISTRY_TOKEN";
 
 /// The directory of the store: as asked, or the user's cache directory.
 ///
@@ -40,10 +45,41 @@ pub fn open_registry(args: &RegistryArgs) -> Result<(PathBuf, Registry), Failure
     fs_err::create_dir_all(&dir).map_err(|e| Failure::to(format!("make the store: {e}")))?;
     let config = RegistryConfig {
         index_url: args.url.clone(),
+        token: token(args.token_file.as_deref())?,
         ..RegistryConfig::default()
     };
     let registry = Registry::open(&dir, config)?;
     Ok((dir, registry))
+}
+
+/// Where the list of all crates comes from.
+pub fn database(args: &RegistryArgs) -> Database {
+    match &args.database {
+        Some(path) => Database::Path(path.clone()),
+        None => Database::Registry,
+    }
+}
+
+/// The registry's token, from a file or else from the environment: a command line is seen by every
+/// user of a machine.
+fn token(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
+    let Some(file) = file else {
+        return match std::env::var(TOKEN_VARIABLE) {
+            Ok(token) if token.is_empty() => Ok(None),
+            Ok(token) => Ok(Some(SecretString::from(token))),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(Failure::input(format!(
+                "the registry's token in {TOKEN_VARIABLE} is no text"
+            ))),
+        };
+    };
+    let token = fs_err::read_to_string(file)
+        .map_err(|e| Failure::to(format!("read the registry's token: {e}")))?;
+    if token.trim().is_empty() {
+        let shown = file.display();
+        return Err(Failure::input(format!("the token file `{shown}` is empty")));
+    }
+    Ok(Some(SecretString::from(token)))
 }
 
 /// Opens the store of the registry's sources.

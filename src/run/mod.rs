@@ -28,7 +28,7 @@ use ejecta_core::capability::Capabilities;
 use ejecta_core::compare::Verdict;
 use ejecta_core::outcome::Side;
 use ejecta_core::report::model::Results;
-use ejecta_core::report::text;
+use ejecta_core::report::{retry, text};
 use ejecta_registry::Store as Sources;
 use ejecta_server::auth::{Gate, Permission, Scopes, TOKEN_BYTES, TokenRequest, mint};
 use ejecta_server::logs::LogStore;
@@ -41,13 +41,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{CratesArgs, RunArgs};
+use crate::cli::{CratesArgs, CratesFormat, RunArgs};
 use crate::error::Failure;
 use crate::exit::Exit;
 use event::RunEvent;
 use experiment::Opened;
 use progress::Reporter;
 use report::facts;
+use select::{Notes, Place};
 
 pub use experiment::denylist;
 
@@ -64,13 +65,29 @@ fn now() -> Timestamp {
 ///
 /// # Errors
 /// [`Failure`] that names every crate that there is not.
-pub async fn crates(args: &CratesArgs) -> Result<Vec<String>, Failure> {
+pub async fn crates(
+    args: &CratesArgs,
+    tell: &mut (dyn FnMut(String) + Send),
+) -> Result<String, Failure> {
     let (_, registry) = machine::open_registry(&args.registry)?;
-    let crates = select::find(&args.selection, &registry).await?;
-    Ok(crates
-        .iter()
-        .map(|krate| format!("{}@{}", krate.name, krate.version))
-        .collect())
+    let place = Place {
+        registry: &registry,
+        database: &machine::database(&args.registry),
+        seed: args.seed,
+    };
+    let selected = select::find(&args.selection, &place, &mut Notes(tell)).await?;
+    Ok(match args.format {
+        // What `--crates FILE` reads.
+        CratesFormat::Text => retry::render(&selected.crates),
+        CratesFormat::Json => {
+            let all = json!({
+                "selection": args.selection,
+                "snapshot": selected.snapshot,
+                "crates": selected.crates,
+            });
+            format!("{all:#}\n")
+        }
+    })
 }
 
 /// `ejecta run`.
@@ -92,7 +109,10 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let (store_dir, registry) = machine::open_registry(&args.registry)?;
     let begun = match resumed {
         Some(begun) => begun,
-        None => experiment::create(&args, &registry, now()).await?,
+        None => {
+            let mut tell = |message| reporter.tell(&RunEvent::Note { message });
+            experiment::create(&args, &registry, now(), &mut Notes(&mut tell)).await?
+        }
     };
     let work = begun.home.work();
     clear(&work)?;

@@ -28,6 +28,10 @@ pub mod facts {
     pub const CANDIDATE: &str = "candidate";
     /// The sandbox, for people.
     pub const SANDBOX: &str = "sandbox";
+    /// Which state of the registry the crates were chosen from.
+    pub const SNAPSHOT: &str = "snapshot";
+    /// What the crates mean to others, as JSON in a text: it is long, and seldom read.
+    pub const POPULARITY: &str = "popularity";
     /// Requests to the registry, of all runs together.
     pub const TRAFFIC: &str = "traffic";
 }
@@ -86,6 +90,10 @@ pub async fn results(store: &dyn Store, experiment: &Experiment) -> Result<Resul
         registry: setup.as_ref().map(Setup::registry),
         image: setup.as_ref().and_then(Setup::image).map(str::to_owned),
         runtime: setup.as_ref().and_then(Setup::runtime).map(str::to_owned),
+        snapshot: fact::<String>(&facts, facts::SNAPSHOT),
+        popularity: fact::<String>(&facts, facts::POPULARITY)
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
         traffic: facts.get(facts::TRAFFIC).cloned(),
         entries,
     }))

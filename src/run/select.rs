@@ -1,64 +1,183 @@
 //! From a selection as it was written to crates that exist: asks the registry and the disk.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use ejecta_core::krate::{Crate, CrateName, CrateRef, Source};
+use ejecta_core::report::Popularity;
 use ejecta_core::selection::{self, ListEntry, Selection};
-use ejecta_registry::{Registry, RegistryError};
-use futures_util::future::join_all;
+use ejecta_registry::{Database, KnownCrate, Registry, Snapshot};
 
 use crate::error::Failure;
+use releases::some;
 
-/// Finds all crates of a selection, in the order in which they were named.
+mod all;
+mod listed;
+mod releases;
+
+/// Who is told what a selection turned out to mean, one sentence at a time.
+pub struct Notes<'a>(pub &'a mut (dyn FnMut(String) + Send));
+
+impl Notes<'_> {
+    fn tell(&mut self, note: String) {
+        (self.0)(note);
+    }
+}
+
+/// Where crates are looked for.
+pub struct Place<'a> {
+    /// The registry.
+    pub registry: &'a Registry,
+    /// The list of all its crates.
+    pub database: &'a Database,
+    /// What `random-N` draws by.
+    pub seed: u64,
+}
+
+/// What a selection means.
+#[derive(Debug)]
+pub struct Selected {
+    /// Its crates, each once, in the order of the selection.
+    pub crates: Vec<Crate>,
+    /// Whether that order says something: the most downloaded come first.
+    pub in_order: bool,
+    /// Which state of the registry they come from, as in the results.
+    pub snapshot: Option<String>,
+    /// What they mean to others; empty where no list of all crates is at hand.
+    pub popularity: BTreeMap<CrateName, Popularity>,
+}
+
+/// Finds all crates of a selection.
 ///
 /// # Errors
 /// [`Failure`] that names every crate that there is not; nothing has been built by then.
-pub async fn find(text: &str, registry: &Registry) -> Result<Vec<Crate>, Failure> {
+pub async fn find(
+    text: &str,
+    place: &Place<'_>,
+    notes: &mut Notes<'_>,
+) -> Result<Selected, Failure> {
     let selection: Selection = text.parse().map_err(Failure::input)?;
+    let registry = place.registry;
+    let mut all = None;
     let crates = match &selection {
         Selection::Demo => {
             let demo = selection::DEMO.map(|text| text.parse().map_err(Failure::input));
             let demo = demo
                 .into_iter()
                 .collect::<Result<Vec<CrateRef>, Failure>>()?;
-            find_releases(&demo, registry).await?
+            releases::find(&demo, registry, notes).await?
         }
-        Selection::List(entries) => find_entries(entries, registry).await?,
-        Selection::File(path) => {
-            let entries = read_file(path)?;
-            find_entries(&entries, registry).await?
+        Selection::List(entries) => find_entries(entries.clone(), registry, notes).await?,
+        Selection::File(path) => find_entries(listed::file(path)?, registry, notes).await?,
+        Selection::Url(url) => {
+            let entries = listed::address(url, registry).await?;
+            find_entries(entries, registry, notes).await?
         }
         Selection::Local(dir) => find_local(Path::new(dir))?,
+        Selection::Results { path, verdicts } => listed::results(path, verdicts, registry).await?,
         Selection::Full
         | Selection::Top(_)
         | Selection::Random(_)
-        | Selection::Dependents { .. }
-        | Selection::Url(_)
-        | Selection::Results { .. } => {
-            return Err(Failure::input(format!(
-                "the selection `{text}` is not supported by this version of ejecta"
-            )));
+        | Selection::Dependents { .. } => {
+            let list = all::list(text, registry, place.database, notes).await?;
+            let known = find_known(&selection, text, place.seed, &list, notes)?;
+            let crates = all::crates(known, registry).await?;
+            all = Some(list);
+            crates
         }
     };
+    let crates = once(crates, notes);
     if crates.is_empty() {
         return Err(Failure::input(format!("the selection `{text}` is empty")));
     }
-    Ok(crates)
+    let snapshot = match &all {
+        Some(all) => Some(all.taken().map_or("index".to_owned(), |t| t.to_string())),
+        None if crates.iter().any(|k| k.release().is_some()) => Some("index".to_owned()),
+        None => None,
+    };
+    if all.is_none() && snapshot.is_some() {
+        all = registry.last_snapshot(place.database).await;
+    }
+    Ok(Selected {
+        popularity: all.map(|all| popularity(&crates, &all)).unwrap_or_default(),
+        in_order: matches!(selection, Selection::Top(_)),
+        crates,
+        snapshot,
+    })
 }
 
-fn read_file(path: &str) -> Result<Vec<ListEntry>, Failure> {
-    let text = fs_err::read_to_string(path)
-        .map_err(|e| Failure::to(format!("read the list of crates: {e}")))?;
-    selection::parse_list(&text).map_err(|e| Failure::input(format!("`{path}`, {e}")))
+/// The crates of a selection over the list of all.
+fn find_known<'a>(
+    selection: &Selection,
+    text: &str,
+    seed: u64,
+    list: &'a Snapshot,
+    notes: &mut Notes<'_>,
+) -> Result<Vec<&'a KnownCrate>, Failure> {
+    Ok(match selection {
+        Selection::Top(count) => all::top(text, *count, list, notes)?,
+        Selection::Random(count) => all::random(text, *count, seed, list, notes),
+        Selection::Dependents { of, reach } => all::dependents(text, of, *reach, list, notes)?,
+        Selection::Full
+        | Selection::Demo
+        | Selection::List(_)
+        | Selection::File(_)
+        | Selection::Url(_)
+        | Selection::Local(_)
+        | Selection::Results { .. } => list.usable(),
+    })
 }
 
-async fn find_entries(entries: &[ListEntry], registry: &Registry) -> Result<Vec<Crate>, Failure> {
-    let mut names = Vec::new();
+/// Each crate once; says which were there more than once.
+fn once(crates: Vec<Crate>, notes: &mut Notes<'_>) -> Vec<Crate> {
+    let mut seen = HashSet::new();
+    let (once, again): (Vec<Crate>, Vec<Crate>) = crates
+        .into_iter()
+        .partition(|krate| seen.insert(krate.id()));
+    if !again.is_empty() {
+        let again = some(&again);
+        notes.tell(format!("selected more than once, and run once: {again}"));
+    }
+    once
+}
+
+/// What the crates mean to others, as far as the list knows them.
+fn popularity(crates: &[Crate], all: &Snapshot) -> BTreeMap<CrateName, Popularity> {
+    let of = crates.iter().filter_map(|krate| {
+        let known = all.find(&krate.name)?;
+        let popularity = Popularity {
+            downloads: all.downloads_known().then_some(known.downloads),
+            dependents: all.dependent_numbers(&krate.name).to_vec(),
+        };
+        Some((krate.name.clone(), popularity))
+    });
+    of.collect()
+}
+
+/// The crates of a list, in its order.
+async fn find_entries(
+    entries: Vec<ListEntry>,
+    registry: &Registry,
+    notes: &mut Notes<'_>,
+) -> Result<Vec<Crate>, Failure> {
+    let (entries, repeated) = selection::without_repeats(entries);
+    if !repeated.is_empty() {
+        let repeated = some(&repeated);
+        notes.tell(format!("named more than once, and run once: {repeated}"));
+    }
+    let names: Vec<CrateRef> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            ListEntry::Release(name) => Some(name.clone()),
+            ListEntry::Git(_) | ListEntry::Local(_) => None,
+        })
+        .collect();
+    let mut releases = releases::find(&names, registry, notes).await?.into_iter();
     let mut crates = Vec::new();
-    for entry in entries {
+    for entry in &entries {
         match entry {
+            ListEntry::Release(_) => crates.extend(releases.next()),
             ListEntry::Local(dir) => crates.extend(find_local(Path::new(dir))?),
-            ListEntry::Release(name) => names.push(name.clone()),
             ListEntry::Git(repository) => {
                 return Err(Failure::input(format!(
                     "`{repository}` is a git repository, which this version of ejecta cannot build"
@@ -66,46 +185,7 @@ async fn find_entries(entries: &[ListEntry], registry: &Registry) -> Result<Vec<
             }
         }
     }
-    crates.extend(find_releases(&names, registry).await?);
     Ok(crates)
-}
-
-/// Asks for all at once, and names all that are not there, not only the first.
-async fn find_releases(names: &[CrateRef], registry: &Registry) -> Result<Vec<Crate>, Failure> {
-    let found = join_all(names.iter().map(|name| registry.release(name))).await;
-    let mut crates = Vec::new();
-    let mut wrong = Vec::new();
-    for (name, found) in names.iter().zip(found) {
-        match found {
-            Ok(release) => crates.push(Crate {
-                name: release.name,
-                version: release.version,
-                source: Source::Registry {
-                    checksum: release.checksum,
-                },
-            }),
-            Err(RegistryError::UnknownCrate { .. }) => {
-                wrong.push(format!("`{name}`: the registry has no crate of that name"));
-            }
-            Err(RegistryError::UnknownVersion { .. }) => {
-                wrong.push(format!("`{name}`: the crate has no such version"));
-            }
-            Err(RegistryError::NoRelease { .. }) => {
-                wrong.push(format!(
-                    "`{name}`: the crate has no release that can be used"
-                ));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if wrong.is_empty() {
-        return Ok(crates);
-    }
-    let all = wrong.join("\n  ");
-    Err(Failure::input(format!(
-        "these crates of the selection do not exist:\n  {all}"
-    ))
-    .hint("nothing was built; check the names, or leave the version out for the newest"))
 }
 
 /// A crate, or every crate directly below a folder.

@@ -31,6 +31,8 @@ pub fn harmless(found: &[Found]) -> Result<(), String> {
         registry: None,
         image: None,
         runtime: None,
+        snapshot: None,
+        popularity: std::collections::BTreeMap::new(),
         traffic: None,
         entries,
     });

@@ -1,15 +1,15 @@
 //! Draws the conclusions of a report, once: from the records of an experiment to its model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
     ClusterResult, Cost, CrateResult, ErrorLine, ExperimentInfo, LockfileInfo, NotCovered, Results,
     RunResult, SCHEMA, SideOutcome, SideResult, StepResult, TierResult, Toolchain,
 };
-use super::{Entry, Input, Tier, TierState, words};
+use super::{Entry, Input, Popularity, Tier, TierState, words};
 use crate::cluster::{self, Cause, Weight};
 use crate::compare::{self, UnitComparison, Verdict};
-use crate::krate::{Crate, CrateId};
+use crate::krate::{Crate, CrateId, CrateName};
 use crate::limits::{LimitStop, Limits, Usage};
 use crate::log::clean;
 use crate::mode::Scope;
@@ -32,7 +32,20 @@ pub fn model(input: &Input) -> Results {
         }
         crates.push(krate);
     }
-    let clusters = cluster::group_weighted(causes, |_| Weight::default());
+    let names: BTreeMap<&CrateId, &CrateName> = crates.iter().map(|k| (&k.id, &k.name)).collect();
+    let weight = |id: &CrateId| {
+        let known = names.get(id).and_then(|name| input.popularity.get(*name));
+        known.map_or_else(Weight::default, |known| Weight {
+            dependents: Some(known.dependents.len() as u64),
+            downloads: known.downloads,
+        })
+    };
+    let clusters = cluster::group_weighted(causes, weight);
+    let cluster_results = clusters
+        .iter()
+        .cloned()
+        .map(|cluster| cluster_result(cluster, &names, &input.popularity))
+        .collect();
     let of: BTreeMap<&CrateId, &cluster::ClusterId> = clusters
         .iter()
         .flat_map(|c| c.crates.iter().map(move |krate| (krate, &c.id)))
@@ -58,7 +71,7 @@ pub fn model(input: &Input) -> Results {
         totals,
         coverage: coverage(crates.len() - not_covered.len(), crates.len()),
         not_covered,
-        clusters: clusters.into_iter().map(cluster_result).collect(),
+        clusters: cluster_results,
         crates,
         registry: input.traffic.clone(),
     }
@@ -96,6 +109,7 @@ fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
         confirmations: config.confirmations,
         limits: config.limits.clone(),
         registry: input.registry.clone(),
+        snapshot: input.snapshot.clone(),
         sandbox: input.sandbox.clone(),
         image: input.image.clone(),
         runtime: input.runtime.clone(),
@@ -106,8 +120,13 @@ fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
     }
 }
 
-fn cluster_result(cluster: cluster::Cluster) -> ClusterResult {
+fn cluster_result(
+    cluster: cluster::Cluster,
+    names: &BTreeMap<&CrateId, &CrateName>,
+    popularity: &BTreeMap<CrateName, Popularity>,
+) -> ClusterResult {
     ClusterResult {
+        dependents: count_dependents(&cluster, names, popularity),
         id: cluster.id,
         kind: cluster.cause.kind,
         signature: cluster.cause.signature,
@@ -117,10 +136,27 @@ fn cluster_result(cluster: cluster::Cluster) -> ClusterResult {
         crates: cluster.crates,
         also: cluster.also,
         related: cluster.related,
-        dependents: cluster.weight.dependents,
         downloads: cluster.weight.downloads,
         rendered: cluster.cause.error.map(|e| clean(&e.rendered)),
     }
+}
+
+/// How many crates depend on any crate of a cluster: each once, however many it depends on.
+fn count_dependents(
+    cluster: &cluster::Cluster,
+    names: &BTreeMap<&CrateId, &CrateName>,
+    popularity: &BTreeMap<CrateName, Popularity>,
+) -> Option<u64> {
+    if popularity.is_empty() {
+        return None;
+    }
+    let all: BTreeSet<u32> = cluster
+        .crates
+        .iter()
+        .filter_map(|id| popularity.get(*names.get(id)?))
+        .flat_map(|known| known.dependents.iter().copied())
+        .collect();
+    Some(all.len() as u64)
 }
 
 /// A crate, and the causes where it regressed.

@@ -17,9 +17,13 @@ mod words;
 
 pub use words::{coverage, duration, first_error, incomplete, link, meaning, one_line};
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::experiment::Experiment;
+use crate::krate::CrateName;
 use crate::mode::Scope;
 use crate::outcome::JobRecord;
 use crate::plan::PlanEntry;
@@ -46,10 +50,25 @@ pub struct Input {
     pub image: Option<String>,
     /// The OCI runtime, where it is not the daemon's own choice.
     pub runtime: Option<String>,
+    /// Which state of the registry the crates were chosen from; see
+    /// [`model::ExperimentInfo::snapshot`].
+    pub snapshot: Option<String>,
+    /// What the crates mean to others; empty where nobody counted.
+    pub popularity: BTreeMap<CrateName, Popularity>,
     /// Counts of requests to the registry, as the registry client keeps them.
     pub traffic: Option<serde_json::Value>,
     /// Every crate of the plan, in its order.
     pub entries: Vec<Entry>,
+}
+
+/// What a crate means to others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Popularity {
+    /// Downloads of all its releases; unknown where the list of all crates is an index.
+    pub downloads: Option<u64>,
+    /// The crates that depend directly on it, by numbers that stand for crates.
+    pub dependents: Vec<u32>,
 }
 
 /// One crate of the plan with what is known of it.

@@ -96,6 +96,10 @@ pub struct ExperimentInfo {
     /// The registry of the crates.
     #[serde(default)]
     pub registry: Option<RegistryInfo>,
+    /// Which state of the registry the crates were chosen from: the time of its database dump, or
+    /// `index` where they were asked for one by one. `null` where no registry was needed.
+    #[serde(default)]
+    pub snapshot: Option<String>,
     /// The sandbox, for people.
     pub sandbox: Option<String>,
     /// The userland inside Docker, where it is an image.
@@ -186,7 +190,8 @@ pub struct ClusterResult {
     /// Clusters that look like the same cause in another package or version, largest first.
     #[serde(default)]
     pub related: Vec<ClusterId>,
-    /// How many crates depend on its crates, in sum; `null` where nobody counted.
+    /// How many crates depend directly on any of its crates, by their newest releases; `null` where
+    /// nobody counted.
     pub dependents: Option<u64>,
     /// How often its crates were downloaded, in sum; `null` where nobody counted.
     #[serde(default)]

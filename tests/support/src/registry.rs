@@ -10,11 +10,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State as Extracted};
 use axum::http::{HeaderMap, Response, StatusCode, header};
+use futures_util::StreamExt as _;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use crate::dump::DumpFixture;
 use crate::fixture::CrateFixture;
 use crate::manifest::fixture_from_dir;
+
+/// Where the public registry has its dump: at the top of the server of downloads.
+const DUMP_PATH: &str = "/db-dump.tar.gz";
 
 /// A release that the registry now has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,10 @@ pub struct SeenRequest {
     pub path: String,
     /// The `User-Agent` header, empty without one.
     pub user_agent: String,
+    /// The `Authorization` header, empty without one.
+    pub authorization: String,
+    /// The `Range` header, empty without one.
+    pub range: String,
     /// The status of the answer.
     pub status: u16,
 }
@@ -56,6 +65,12 @@ struct State {
     files: HashMap<String, Vec<u8>>,
     /// Path to the statuses of its next answers.
     faults: HashMap<String, Vec<Fault>>,
+    /// Path to the number of bytes after which its next answers break off.
+    cuts: HashMap<String, Vec<usize>>,
+    /// Path to where it is answered that it moved.
+    redirects: HashMap<String, String>,
+    /// The token without which nothing is answered.
+    token: Option<String>,
     seen: Vec<SeenRequest>,
 }
 
@@ -104,6 +119,59 @@ impl LocalRegistry {
     /// Replaces the index's `config.json`.
     pub fn set_config(&self, json: &str) {
         json.clone_into(&mut self.lock().config);
+    }
+
+    /// Answers nothing without this token, `config.json` neither, which says so.
+    ///
+    /// # Panics
+    /// When `config.json` is no object.
+    pub fn require_token(&self, token: &str) {
+        let mut state = self.lock();
+        let mut config: serde_json::Value = serde_json::from_str(&state.config).expect("an object");
+        config["auth-required"] = true.into();
+        state.config = config.to_string();
+        state.token = Some(token.to_owned());
+    }
+
+    /// The database dump of all that is published, with these downloads.
+    pub fn dump(&self, downloads: &[(&str, u64)]) -> DumpFixture {
+        let state = self.lock();
+        let mut lines: Vec<&String> = state.index.values().flat_map(BTreeMap::values).collect();
+        lines.sort();
+        let lines: Vec<String> = lines.into_iter().cloned().collect();
+        DumpFixture::new(&lines, downloads, "2026-11-20T02:00:31.250Z")
+    }
+
+    /// Serves a database dump where the public registry has its own.
+    pub fn serve_dump(&self, dump: &DumpFixture) {
+        self.serve_file(DUMP_PATH, dump.archive());
+    }
+
+    /// Writes the index into a directory, as a checkout of it would be.
+    ///
+    /// # Panics
+    /// When the directory cannot be written.
+    pub fn write_index(&self, dir: &Path) {
+        let state = self.lock();
+        for (path, lines) in &state.index {
+            let file = dir.join(path);
+            fs_err::create_dir_all(file.parent().expect("a directory")).expect("writable");
+            let text: String = lines.values().map(|line| format!("{line}\n")).collect();
+            fs_err::write(file, text).expect("writable");
+        }
+        fs_err::write(dir.join("config.json"), &state.config).expect("writable");
+    }
+
+    /// Sends whoever asks for `path` to another address.
+    pub fn redirect(&self, path: &str, to: &str) {
+        self.lock().redirects.insert(path.to_owned(), to.to_owned());
+    }
+
+    /// Breaks the next `times` answers of `path` off after that many bytes of their body.
+    pub fn cut_next(&self, path: &str, times: usize, bytes: usize) {
+        let mut state = self.lock();
+        let cuts = state.cuts.entry(path.to_owned()).or_default();
+        cuts.extend(std::iter::repeat_n(bytes, times));
     }
 
     /// Publishes a release, replacing one of the same name and version.
@@ -236,13 +304,16 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let mut state = lock(&state);
     let response = respond(&mut state, &path, request.headers());
-    let user_agent = request.headers().get(header::USER_AGENT);
+    let sent = |name: header::HeaderName| {
+        let value = request.headers().get(name);
+        let value = value.and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
     state.seen.push(SeenRequest {
         path,
-        user_agent: user_agent
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned(),
+        user_agent: sent(header::USER_AGENT),
+        authorization: sent(header::AUTHORIZATION),
+        range: sent(header::RANGE),
         status: response.status().as_u16(),
     });
     response
@@ -261,13 +332,39 @@ fn respond(state: &mut State, path: &str, headers: &HeaderMap) -> Response<Body>
         }
         return response;
     }
+    if let Some(token) = &state.token {
+        let refused = match headers.get(header::AUTHORIZATION) {
+            None => Some(StatusCode::UNAUTHORIZED),
+            Some(sent) if sent.as_bytes() == token.as_bytes() => None,
+            Some(_) => Some(StatusCode::FORBIDDEN),
+        };
+        if let Some(status) = refused {
+            return plain(status, Vec::new());
+        }
+    }
+    if let Some(to) = state.redirects.get(path) {
+        let mut response = plain(StatusCode::FOUND, Vec::new());
+        let to = to.parse().expect("an address");
+        response.headers_mut().insert(header::LOCATION, to);
+        return response;
+    }
     if let Some(path) = path.strip_prefix("/index/") {
         let body = match state.index.get(path) {
             _ if path == "config.json" => state.config.clone(),
             Some(lines) => lines.values().map(|line| format!("{line}\n")).collect(),
             None => return plain(StatusCode::NOT_FOUND, Vec::new()),
         };
-        return tagged(body, headers);
+        return tagged(body.into_bytes(), headers);
+    }
+    if path == DUMP_PATH {
+        let Some(bytes) = state.files.get(path) else {
+            return plain(StatusCode::NOT_FOUND, Vec::new());
+        };
+        let response = tagged(bytes.clone(), headers);
+        return match state.cuts.get_mut(path) {
+            Some(cuts) if !cuts.is_empty() => broken_off(response, cuts.remove(0)),
+            _ => response,
+        };
     }
     match state.files.get(&decoded(path)) {
         Some(bytes) => plain(StatusCode::OK, bytes.clone()),
@@ -275,19 +372,45 @@ fn respond(state: &mut State, path: &str, headers: &HeaderMap) -> Response<Body>
     }
 }
 
-fn tagged(body: String, headers: &HeaderMap) -> Response<Body> {
+/// The document, or "not modified" for whoever has it, or the rest of it for whoever has a part.
+fn tagged(body: Vec<u8>, headers: &HeaderMap) -> Response<Body> {
     let digest = Sha256::digest(&body);
     let hex: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
     let etag = format!("\"{hex}\"");
-    let known = headers.get(header::IF_NONE_MATCH);
-    let mut response = if known.is_some_and(|value| value.as_bytes() == etag.as_bytes()) {
-        plain(StatusCode::NOT_MODIFIED, Vec::new())
-    } else {
-        plain(StatusCode::OK, body.into_bytes())
+    let names = |name| {
+        let value: Option<&header::HeaderValue> = headers.get(name);
+        value.is_some_and(|value| value.as_bytes() == etag.as_bytes())
+    };
+    let from = headers.get(header::RANGE).and_then(|range| {
+        let range = range.to_str().ok()?.strip_prefix("bytes=")?;
+        range.strip_suffix('-')?.parse::<usize>().ok()
+    });
+    let mut response = match from {
+        _ if names(header::IF_NONE_MATCH) => plain(StatusCode::NOT_MODIFIED, Vec::new()),
+        Some(from) if names(header::IF_RANGE) && from <= body.len() => {
+            plain(StatusCode::PARTIAL_CONTENT, body[from..].to_vec())
+        }
+        _ => plain(StatusCode::OK, body),
     };
     let value = etag.parse().expect("hexadecimal digits in quotes");
     response.headers_mut().insert(header::ETAG, value);
     response
+}
+
+/// The same answer, whose body ends in a broken connection after `bytes` of it.
+fn broken_off(response: Response<Body>, bytes: usize) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let data = body.into_data_stream();
+    let cut = data.map(move |chunk| {
+        let chunk = chunk.map_err(std::io::Error::other)?;
+        Ok(chunk.slice(..bytes.min(chunk.len())))
+    });
+    let end = futures_util::stream::once(async {
+        // Else the error overtakes what was written before it.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        Err(std::io::Error::other("broken off"))
+    });
+    Response::from_parts(parts, Body::from_stream(cut.chain(end)))
 }
 
 fn plain(status: StatusCode, body: Vec<u8>) -> Response<Body> {
