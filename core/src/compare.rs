@@ -9,7 +9,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{JobRecord, Reason, Run, Side, UnitKey, UnitKind, UnitStatus, Unprepared};
+use crate::experiment::Compare;
+use crate::outcome::{
+    Diagnostic, JobRecord, Reason, Run, Side, UnitKey, UnitKind, UnitStatus, Unprepared,
+};
+use crate::test_step;
 
 /// The comparison of one unit over all runs of both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -177,6 +181,7 @@ pub fn units(baselines: &[&Run], candidates: &[&Run]) -> Vec<UnitComparison> {
                 (Summary::Cut, Summary::Good) | (Summary::Good, Summary::Cut) if both_limited => {
                     UnitVerdict::Skipped
                 }
+                (Summary::Bad, Summary::Bad) => by_tests(baselines, candidates, unit),
                 (baseline, candidate) => unit_verdict(baseline, candidate),
             };
             UnitComparison {
@@ -189,6 +194,52 @@ pub fn units(baselines: &[&Run], candidates: &[&Run]) -> Vec<UnitComparison> {
             }
         })
         .collect()
+}
+
+/// A unit that fails on both sides may still fail for other tests: one that fails each time with
+/// one side, and never with the other, is a difference.
+fn by_tests(baselines: &[&Run], candidates: &[&Run], unit: &UnitKey) -> UnitVerdict {
+    if !only_here(candidates, baselines, unit).is_empty() {
+        UnitVerdict::Regressed
+    } else if !only_here(baselines, candidates, unit).is_empty() {
+        UnitVerdict::Fixed
+    } else {
+        UnitVerdict::Fail
+    }
+}
+
+/// The tests of `unit` that failed in each run `here` and in no run `there`; none where some run
+/// does not name all of its failed tests.
+fn only_here<'a>(here: &[&'a Run], there: &[&'a Run], unit: &UnitKey) -> BTreeSet<&'a str> {
+    let of = |run: &&'a Run| run.failed_tests(unit);
+    let here: Option<Vec<_>> = here.iter().map(of).collect();
+    let there: Option<Vec<_>> = there.iter().map(of).collect();
+    let (Some(here), Some(there)) = (here, there) else {
+        return BTreeSet::new();
+    };
+    let Some((first, rest)) = here.split_first() else {
+        return BTreeSet::new();
+    };
+    let each_time = |test: &&str| rest.iter().all(|run| run.contains(*test));
+    let never_there = |test: &&str| !there.iter().any(|run| run.contains(*test));
+    let tests = first.iter().copied();
+    tests.filter(each_time).filter(never_there).collect()
+}
+
+/// Codes of warnings of which each run of `more` has more than any of `less`, where all of them
+/// passed: a run that failed had no time to warn of everything.
+pub fn grown_warnings(less: &[&Run], more: &[&Run]) -> BTreeSet<String> {
+    let all = || less.iter().chain(more);
+    if less.is_empty() || more.is_empty() || !all().all(|run| run.passed()) {
+        return BTreeSet::new();
+    }
+    let codes: BTreeSet<&str> = all().flat_map(|run| run.warning_codes()).collect();
+    let grew = |code: &&str| {
+        let most = less.iter().map(|run| run.warnings(code)).max();
+        let least = more.iter().map(|run| run.warnings(code)).min();
+        least > most
+    };
+    codes.into_iter().filter(grew).map(str::to_owned).collect()
 }
 
 fn tally(statuses: &[Option<UnitStatus>]) -> Tally {
@@ -294,6 +345,8 @@ pub struct JobVerdict {
     pub units: Vec<UnitComparison>,
     /// Whether the library (or, without one, a binary) could really be compared.
     pub covered: bool,
+    /// Codes of warnings of which the candidate has more, where warnings are compared.
+    pub new_warnings: BTreeSet<String>,
 }
 
 /// Compares the two sides of one job.
@@ -308,17 +361,48 @@ pub fn judge_job(record: &JobRecord) -> JobVerdict {
             verdict,
             units: Vec::new(),
             covered: false,
+            new_warnings: BTreeSet::new(),
         };
     }
     let (baselines, candidates) = deciding_runs(&record.runs);
     let units = units(&baselines, &candidates);
-    let verdict = job_verdict(&baselines, &candidates, &units);
+    let (mut new_warnings, mut mended) = (BTreeSet::new(), false);
+    if record.compare == Compare::Warnings {
+        new_warnings = grown_warnings(&baselines, &candidates);
+        mended = !grown_warnings(&candidates, &baselines).is_empty();
+    }
+    let verdict = match job_verdict(&baselines, &candidates, &units) {
+        verdict @ (Verdict::Regressed | Verdict::SpuriousRegressed | Verdict::Flaky) => verdict,
+        _ if !new_warnings.is_empty() => Verdict::Regressed,
+        _ if mended => Verdict::Fixed,
+        Verdict::TestPass if record.tests_skipped => Verdict::TestSkipped,
+        verdict => verdict,
+    };
     // A limit of the sandbox says nothing of the toolchains.
     let spurious = matches!(verdict, Verdict::SpuriousRegressed | Verdict::SpuriousFixed);
+    let scanned = || units.is_empty() && candidates.iter().any(|run| run.scanned());
     JobVerdict {
         verdict,
-        covered: covered(&units) && !spurious,
+        covered: (covered(&units) || scanned()) && !spurious,
         units,
+        new_warnings,
+    }
+}
+
+/// Gives the candidate's runs of a record their reason where they pass, and have regressed for new
+/// warnings alone.
+pub fn name_new_warnings(record: &mut JobRecord) {
+    let judged = judge_job(record);
+    if judged.new_warnings.is_empty() || judged.verdict != Verdict::Regressed {
+        return;
+    }
+    let passed = record
+        .runs
+        .iter_mut()
+        .filter(|r| r.side == Side::Candidate && r.passed());
+    for step in passed.filter_map(|run| run.steps.last_mut()) {
+        let codes = judged.new_warnings.clone();
+        step.reason = Some(Reason::NewWarnings { codes });
     }
 }
 
@@ -351,13 +435,12 @@ pub fn deciding_runs(runs: &[Run]) -> (Vec<&Run>, Vec<&Run>) {
 
 fn job_verdict(baselines: &[&Run], candidates: &[&Run], units: &[UnitComparison]) -> Verdict {
     let any = |verdict| units.iter().any(|u| u.verdict == verdict);
-    let spurious = |runs: &[&Run]| {
-        runs.iter()
-            .filter_map(|run| run.reason())
-            .all(Reason::is_spurious)
+    let excused = |verdict, bad: &[&Run], good: &[&Run]| {
+        let mut units = units.iter().filter(|u| u.verdict == verdict);
+        units.all(|u| is_excused(&u.unit, bad, good))
     };
     if any(UnitVerdict::Regressed) {
-        return if spurious(candidates) {
+        return if excused(UnitVerdict::Regressed, candidates, baselines) {
             Verdict::SpuriousRegressed
         } else {
             Verdict::Regressed
@@ -367,7 +450,7 @@ fn job_verdict(baselines: &[&Run], candidates: &[&Run], units: &[UnitComparison]
         return Verdict::Flaky;
     }
     if any(UnitVerdict::Fixed) {
-        return if spurious(baselines) {
+        return if excused(UnitVerdict::Fixed, baselines, candidates) {
             Verdict::SpuriousFixed
         } else {
             Verdict::Fixed
@@ -376,12 +459,38 @@ fn job_verdict(baselines: &[&Run], candidates: &[&Run], units: &[UnitComparison]
     same_on_both(candidates, units)
 }
 
+/// Whether a unit was bad for reasons that say nothing of the toolchain, in every bad run: by the
+/// words of the tests that failed on this side only, or else by the reason of the step.
+fn is_excused(unit: &UnitKey, bad: &[&Run], good: &[&Run]) -> bool {
+    let before: BTreeSet<&str> = good
+        .iter()
+        .filter_map(|run| run.failed_tests(unit))
+        .flatten()
+        .collect();
+    let mut judged = bad.iter().filter_map(|run| run.judgement(unit));
+    judged.all(|(status, step)| {
+        let named = |d: &&Diagnostic| d.own && d.unit == *unit && d.test.is_some();
+        let new = |d: &&Diagnostic| d.test.as_deref().is_some_and(|t| !before.contains(t));
+        let tests = || step.diagnostics.iter().filter(named).filter(new);
+        let by_words = |d: &Diagnostic| {
+            let reason = test_step::reason_of(d);
+            reason.is_some_and(|r| r.is_spurious())
+        };
+        status == UnitStatus::Pass
+            || step.reason.as_ref().is_some_and(Reason::is_spurious)
+            || tests().next().is_some() && tests().all(by_words)
+    })
+}
+
 /// The verdict where nothing differs.
 fn same_on_both(candidates: &[&Run], units: &[UnitComparison]) -> Verdict {
     let Some(candidate) = candidates.first() else {
         return Verdict::Unknown;
     };
     let primary = || units.iter().filter(|u| u.unit.is_primary());
+    if units.is_empty() && matches!(candidate.reason(), Some(Reason::RustVersion { .. })) {
+        return Verdict::Skipped;
+    }
     if primary().any(|u| u.verdict == UnitVerdict::Fail) {
         Verdict::BuildFail
     } else if primary().next().is_some() && primary().all(|u| u.verdict == UnitVerdict::Skipped) {

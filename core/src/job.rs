@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{self, UnitVerdict};
-use crate::experiment::BaselineRuns;
+use crate::experiment::{BaselineRuns, Compare};
 use crate::krate::CrateId;
 use crate::mode::Scope;
 use crate::outcome::{Run, Side};
@@ -103,6 +103,8 @@ pub struct RunPolicy {
     pub baseline_runs: BaselineRuns,
     /// How often a difference is run again on both sides.
     pub confirmations: u32,
+    /// What makes a difference.
+    pub compare: Compare,
     /// What the tier does with the manifest's dev-dependencies.
     pub dev_dependencies: DevDependencies,
 }
@@ -134,8 +136,8 @@ pub enum Next {
 
 /// Decides what a job does after `runs` (in the order in which they were made).
 ///
-/// Candidate first; the baseline where the candidate did not pass (or always); then, where any
-/// unit differs, both again, interleaved, `confirmations` times, stopping as soon as nothing
+/// Candidate first; the baseline where the candidate did not pass (or always, or where it warns and
+/// warnings are compared); then, where any unit, or test of one, or count of warnings differs, both again, interleaved, `confirmations` times, stopping as soon as nothing
 /// differs any more. Where both sides fail in scope `lib` and dev-dependencies had been left out,
 /// the whole is done again with them: some libraries compile only beside them.
 pub fn next(runs: &[Run], policy: RunPolicy) -> Next {
@@ -150,7 +152,10 @@ pub fn next(runs: &[Run], policy: RunPolicy) -> Next {
         return run(Side::Candidate);
     };
     if baselines.is_empty() {
-        return if first.passed() && policy.baseline_runs == BaselineRuns::OnFailure {
+        // A candidate that warns may warn of more than the baseline.
+        let quiet = policy.compare == Compare::Outcomes || first.warning_codes().is_empty();
+        let on_failure = policy.baseline_runs == BaselineRuns::OnFailure;
+        return if first.passed() && on_failure && quiet {
             Next::Done
         } else {
             run(Side::Baseline)
@@ -160,7 +165,11 @@ pub fn next(runs: &[Run], policy: RunPolicy) -> Next {
     let differs = units
         .iter()
         .any(|u| matches!(u.verdict, UnitVerdict::Regressed | UnitVerdict::Fixed));
-    if differs {
+    let warns = policy.compare == Compare::Warnings
+        && [(&baselines, &candidates), (&candidates, &baselines)]
+            .iter()
+            .any(|(less, more)| !compare::grown_warnings(less, more).is_empty());
+    if differs || warns {
         let rounds = policy.confirmations as usize + 1;
         if candidates.len() < rounds && candidates.len() <= baselines.len() {
             return run(Side::Candidate);

@@ -230,7 +230,7 @@ pub struct StepOutcome {
     pub diagnostics: Vec<Diagnostic>,
     /// Errors beyond that bound.
     pub diagnostics_left_out: u32,
-    /// Why it failed; `None` when it succeeded.
+    /// Why it failed; `None` when it succeeded, unless it regressed for new warnings alone.
     pub reason: Option<Reason>,
     /// Warnings about the crate's own code, by code: the name of the lint, or [`NO_CODE`]. The
     /// same warning of several units counts once.
@@ -407,7 +407,19 @@ impl Reason {
     /// Whether the failure says something of the machine or the moment rather than of the
     /// toolchain: never a real regression by itself.
     pub fn is_spurious(&self) -> bool {
-        matches!(self, Self::Limit { .. } | Self::Environment { .. })
+        match self {
+            Self::Limit { .. } | Self::Environment { .. } | Self::CompilerDiagnosticChange => true,
+            Self::Ice { .. }
+            | Self::CompilerError { .. }
+            | Self::DependsOn { .. }
+            | Self::BuildScript
+            | Self::TestsFailed
+            | Self::MissingSystemLibrary { .. }
+            | Self::RustVersion { .. }
+            | Self::NewWarnings { .. }
+            | Self::NeedsNightly
+            | Self::Unknown => false,
+        }
     }
 }
 
@@ -561,6 +573,33 @@ impl Run {
     /// Whether some step speaks of `unit`.
     pub fn reached(&self, unit: &UnitKey) -> bool {
         self.steps.iter().any(|s| s.told(unit).is_some())
+    }
+
+    /// The tests of `unit` that failed; `None` where it failed otherwise, or did not, or where not
+    /// all of them are known.
+    pub fn failed_tests(&self, unit: &UnitKey) -> Option<BTreeSet<&str>> {
+        let (status, step) = self.judgement(unit)?;
+        let mut of_unit = step.diagnostics.iter().filter(|d| d.own && d.unit == *unit);
+        let known = status == UnitStatus::Fail && step.diagnostics_left_out == 0;
+        let tests: Option<BTreeSet<&str>> = of_unit.by_ref().map(|d| d.test.as_deref()).collect();
+        tests.filter(|t| known && !t.is_empty())
+    }
+
+    /// How many warnings of a code there are: steps of one run say the same again.
+    pub fn warnings(&self, code: &str) -> u32 {
+        let of_step = |s: &StepOutcome| s.warnings.get(code).copied();
+        self.steps.iter().filter_map(of_step).max().unwrap_or(0)
+    }
+
+    /// The codes of all its warnings.
+    pub fn warning_codes(&self) -> BTreeSet<&str> {
+        let codes = self.steps.iter().flat_map(|s| s.warnings.keys());
+        codes.map(String::as_str).collect()
+    }
+
+    /// Whether its source was read, and nothing of it run.
+    pub fn scanned(&self) -> bool {
+        self.steps.iter().any(|s| s.kind() == StepKind::Scan)
     }
 
     /// Wall-clock and CPU milliseconds of all steps.

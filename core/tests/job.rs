@@ -95,6 +95,7 @@ prop_compose! {
         RunPolicy {
             baseline_runs: if always { BaselineRuns::Always } else { BaselineRuns::OnFailure },
             confirmations,
+            compare: Compare::Outcomes,
             dev_dependencies,
         }
     }
@@ -162,6 +163,7 @@ fn policy(confirmations: u32, left_out: bool) -> RunPolicy {
     RunPolicy {
         baseline_runs: BaselineRuns::OnFailure,
         confirmations,
+        compare: Compare::Outcomes,
         dev_dependencies: if left_out {
             DevDependencies::LeftOut
         } else {

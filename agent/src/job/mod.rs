@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ejecta_core::compare;
 use ejecta_core::experiment::Config;
 use ejecta_core::job::{self, DevDependencies, Next, RunPolicy};
 use ejecta_core::krate::{Crate, CrateId};
@@ -117,6 +118,7 @@ impl JobContext {
         let policy = RunPolicy {
             baseline_runs: self.config.baseline_runs,
             confirmations: self.config.confirmations,
+            compare: self.config.compare,
             dev_dependencies: match (variant.dev_dependencies, prepared.dev_dependencies_left_out) {
                 (true, _) => DevDependencies::Kept,
                 (false, true) => DevDependencies::LeftOut,
@@ -201,15 +203,16 @@ impl Job<'_> {
     }
 
     fn finish(self, runs: Vec<ejecta_core::outcome::Run>) -> Result<Output, AgentError> {
-        let record = JobRecord {
+        let mut record = JobRecord {
             schema: JOB_RECORD_SCHEMA,
             compare: self.context.config.compare,
-            tests_skipped: self.skips_tests(),
+            tests_skipped: self.leaves_tests_out(),
             unprepared: None,
             lockfiles: self.lockfiles,
             runs,
             preparation: self.preparation,
         };
+        compare::name_new_warnings(&mut record);
         Ok(Output {
             record,
             logs: self.logs,

@@ -111,6 +111,13 @@ impl Job<'_> {
         self.task.options.skip_tests || !self.context.toolchains.can_run_tests()
     }
 
+    /// Whether there are steps that are left out for that.
+    pub(super) fn leaves_tests_out(&self) -> bool {
+        let mode = self.context.config.mode.spec();
+        let mut steps = mode.steps_in(self.task.tier, false);
+        self.skips_tests() && steps.any(|s| s.kind.runs_tests())
+    }
+
     /// One cargo command.
     async fn step(
         &mut self,

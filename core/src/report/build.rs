@@ -402,11 +402,13 @@ fn side_outcome(run: &Run, units: &[UnitComparison]) -> SideOutcome {
             .filter_map(|u| run.unit_status(&u.unit))
     };
     let bad = |s: UnitStatus| matches!(s, UnitStatus::Fail | UnitStatus::Blocked);
+    let refused = |s| matches!(s, UnitStatus::NeedsNightly | UnitStatus::NeedsNewerRust);
+    let too_old = matches!(run.reason(), Some(Reason::RustVersion { .. }));
     if run.passed() {
         SideOutcome::TestPass
     } else if statuses(true).any(bad) {
         SideOutcome::BuildFail
-    } else if statuses(true).any(|s| s == UnitStatus::NeedsNightly) {
+    } else if statuses(true).any(refused) || (units.is_empty() && too_old) {
         SideOutcome::Skipped
     } else if statuses(true).next().is_some() || statuses(false).any(bad) {
         SideOutcome::TestFail

@@ -273,7 +273,7 @@ pub enum SideOutcome {
     TestFail,
     /// The library, a binary or the build script failed, or nothing was reached.
     BuildFail,
-    /// It uses `#![feature]`, which this toolchain refuses by design.
+    /// It uses `#![feature]`, or asks for a newer Rust, and this toolchain refuses that by design.
     Skipped,
 }
 

@@ -193,6 +193,7 @@ pub(crate) fn why_not_covered(krate: &CrateResult) -> String {
     };
     let message = tier.message.as_deref().unwrap_or("no message");
     match tier.verdict {
+        Verdict::Skipped if tier.units.is_empty() && tier.message.is_some() => message.to_owned(),
         Verdict::Unknown => "not finished".to_owned(),
         Verdict::Error => format!("an error of ours: {message}"),
         Verdict::Broken => format!("unusable package: {message}"),

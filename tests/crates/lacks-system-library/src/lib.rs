@@ -1,0 +1,1 @@
+//! Binds a library that is not on this machine.

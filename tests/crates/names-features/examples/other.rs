@@ -1,0 +1,2 @@
+#![cfg_attr(unix, feature(box_patterns))]
+fn main() {}

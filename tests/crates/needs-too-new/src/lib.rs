@@ -1,0 +1,1 @@
+//! Has a dependency that asks for a Rust that there is not.

@@ -1,0 +1,1 @@
+//! One of its tests ends the whole program.

@@ -1,0 +1,1 @@
+//! Its test asks for another machine, when that is planted.

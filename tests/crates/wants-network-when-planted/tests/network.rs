@@ -1,0 +1,6 @@
+#[test]
+fn asks_a_server() {
+    if cfg!(planted) {
+        std::net::TcpStream::connect("server.invalid:80").unwrap();
+    }
+}
