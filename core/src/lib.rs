@@ -14,6 +14,7 @@ pub mod git;
 mod harness;
 mod ice;
 pub mod job;
+mod judgement;
 pub mod krate;
 pub mod lifecycle;
 pub mod limits;

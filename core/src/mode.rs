@@ -157,8 +157,14 @@ const DOC: StepSpec = StepSpec {
     all: &["--document-private-items"],
     ..StepSpec::compile("doc", &["doc", "--no-deps"])
 };
-const FIX: StepSpec =
-    StepSpec::compile("fix", &["fix", "--allow-no-vcs"]).and_in_all(&["--all-targets"]);
+/// With `--broken-code` what a fix breaks stays broken, for the next step to see; without it cargo
+/// takes such fixes back and succeeds. One unit after the other: the library and its tests are the
+/// same files, and what comes of them must not depend on which is mended first.
+const FIX: StepSpec = StepSpec::compile(
+    "fix",
+    &["fix", "--allow-no-vcs", "--broken-code", "--jobs", "1"],
+)
+.and_in_all(&["--all-targets"]);
 const SCAN: StepSpec = StepSpec {
     kind: StepKind::Scan,
     keep_going: false,

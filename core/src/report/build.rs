@@ -182,7 +182,7 @@ fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Vec<Caus
     let verdict = verdict(skipped, &tiers);
     let at = tiers.iter().position(|t| t.verdict == verdict);
     let at = at.unwrap_or(tiers.len().saturating_sub(1));
-    let record = jobs.get(at).copied().flatten().and_then(record);
+    let record = jobs.get(at).copied().flatten().and_then(record_of);
     let deciding = tiers.get(at);
     let side = |side| {
         let result = side_result(record?, side, deciding?, verdict)?;
@@ -236,7 +236,7 @@ fn causes(krate: &Crate, record: &JobRecord, result: &CrateResult) -> Vec<Cause>
     })
 }
 
-fn record(tier: &Tier) -> Option<&JobRecord> {
+fn record_of(tier: &Tier) -> Option<&JobRecord> {
     match &tier.state {
         TierState::Finished(record) => Some(record),
         TierState::Unfinished | TierState::Error(_) => None,
@@ -361,9 +361,9 @@ fn side_result(
     verdict: Verdict,
 ) -> Option<SideResult> {
     let (baselines, candidates) = compare::deciding_runs(&record.runs);
-    let runs = match side {
-        Side::Baseline => baselines,
-        Side::Candidate => candidates,
+    let (runs, others) = match side {
+        Side::Baseline => (baselines, candidates),
+        Side::Candidate => (candidates, baselines),
     };
     let shown = runs.iter().find(|r| !r.passed()).or(runs.first())?;
     let at = record.runs.iter().position(|r| std::ptr::eq(r, *shown))?;
@@ -386,12 +386,30 @@ fn side_result(
                 })
             })
             .collect(),
-        error: cluster::first_error(shown).map(error_line),
+        error: cluster::first_error(&news(shown, &others)).map(error_line),
         runs: 0,
         duration_ms: 0,
         cpu_ms: None,
         log: tier.runs[at].log.clone(),
     })
+}
+
+/// A run without the tests that fail on the other side as well, where it has others: what is new
+/// says more.
+fn news(shown: &Run, others: &[&Run]) -> Run {
+    let known = |d: &Diagnostic| {
+        let same = |o: &Diagnostic| o.unit == d.unit && o.test == d.test;
+        let mut others = others.iter().flat_map(|r| &r.steps);
+        d.test.is_some() && others.any(|s| s.diagnostics.iter().any(same))
+    };
+    let mut run = shown.clone();
+    let all = || shown.steps.iter().flat_map(|s| &s.diagnostics);
+    if all().any(|d| d.test.is_some() && !known(d)) {
+        for step in &mut run.steps {
+            step.diagnostics.retain(|d| !known(d));
+        }
+    }
+    run
 }
 
 fn side_outcome(run: &Run, units: &[UnitComparison]) -> SideOutcome {

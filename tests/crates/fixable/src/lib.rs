@@ -3,5 +3,5 @@
 /// A sum.
 pub fn sum() -> u32 {
     let mut one = 1;
-    one + (2)
+    one + 2
 }
