@@ -86,6 +86,18 @@ pub enum Effect {
     },
 }
 
+/// When an entry counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// In any case.
+    Always,
+    /// If there was never an entry of its key: what was said later is not unsaid.
+    IfNew,
+    /// If there was one: an edit of what was perhaps never said.
+    IfKnown,
+}
+
 /// Something that is to be so on GitHub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +108,8 @@ pub struct Entry {
     pub thread: Thread,
     /// What.
     pub effect: Effect,
+    /// Whether it counts.
+    pub when: When,
 }
 
 /// An entry that is to be carried out.
@@ -117,11 +131,12 @@ pub struct Due {
 /// What is to be so on GitHub and perhaps is not yet.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Keeps entries. One that says the same as the last of its key changes nothing.
+    /// Keeps the entries that count, all in one step. One that says the same as the last of its
+    /// key changes nothing.
     async fn put(&self, entries: &[Entry], now: Timestamp) -> Result<(), MailboxError>;
 
     /// The entries to be carried out now: of each thread the first that is not carried out, unless
-    /// it was put off, so that what is said comes in order.
+    /// it was put off, so that what is said comes in the order in which it was put.
     async fn due(&self, now: Timestamp) -> Result<Vec<Due>, MailboxError>;
 
     /// Carrying it out begins; the attempt counts from here, whatever becomes of it.

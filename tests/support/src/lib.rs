@@ -3,7 +3,7 @@
 //!
 //! The server is fake only in that it holds its crates in memory: it speaks the sparse index
 //! protocol over HTTP, so that clients, caches and cargo itself are tested as they are. Beside it,
-//! [`Lab`] is a bench for the binary itself. This crate knows nothing of the code under test but
+//! [`Lab`] is a bench for the binary itself, and [`github`] a GitHub in memory. This crate knows nothing of the code under test but
 //! its command line and what it writes.
 //!
 //! Helpers panic when a test misuses them: a broken fixture is a broken test.
@@ -15,6 +15,7 @@ mod docker;
 mod dump;
 mod fixture;
 mod git;
+pub mod github;
 mod lab;
 mod manifest;
 mod postgres;

@@ -337,7 +337,7 @@ impl Answers {
     }
 
     /// A command that was not carried out.
-    pub fn refusal(&self, refusal: &Refusal, guess: Option<&ExperimentName>) -> String {
+    pub fn refusal(&self, kind: Kind, refusal: &Refusal, guess: Option<&ExperimentName>) -> String {
         let mut text = format!(
             ":x: That was not carried out:\n\n{}\n",
             fenced(&bounded(&refusal.to_string()))
@@ -351,16 +351,13 @@ impl Answers {
                 let queue = code(&format!("@{} queue", self.name));
                 format!("{queue} shows what is running and waiting.")
             }
-            Refusal::Stage { stage, .. } => match stage {
-                Stage::Queued | Stage::Running | Stage::Reporting => {
-                    "That can be done when it has ended, or after an abort.".to_owned()
-                }
-                Stage::Completed | Stage::Failed | Stage::Aborted => {
-                    "It has ended; a new one can be made with `run`.".to_owned()
-                }
-            },
+            Refusal::Stage { .. } => stage_hint(kind).to_owned(),
             Refusal::NothingToRetry(_) | Refusal::Invalid(_) => String::new(),
-            Refusal::Transient(_) | Refusal::Broken(_) => self.turn_to().trim().to_owned(),
+            Refusal::Transient(_) | Refusal::Broken(_) => {
+                let contact = self.contact.as_ref();
+                let turn_to = contact.map_or(String::new(), |c| format!(" Please turn to {c}."));
+                format!("Those who run the server have to look after it.{turn_to}")
+            }
         };
         if !hint.is_empty() {
             let _ = write!(text, "\n{hint}");
@@ -395,23 +392,21 @@ impl Answers {
         )
     }
 
-    /// Somebody who may not command.
+    /// Somebody who may not command. Nobody is called for that: everybody can cause it.
     pub fn not_allowed(&self, login: &str) -> String {
+        let docs = self.docs.as_ref();
+        let docs = docs.map_or(String::new(), |docs| format!(" {}", link("More", docs)));
         format!(
-            ":lock: {} may not command this bot. Who may is a list in its configuration{}.",
+            ":lock: {} may not command this bot. Who may is a list in its configuration.{docs}",
             short_code(login),
-            self.contact
-                .as_ref()
-                .map_or(String::new(), |c| format!("; those who keep it: {c}"))
         )
     }
 
     /// Nobody knows who may command.
     pub fn rights_unknown(&self, login: &str) -> String {
         format!(
-            ":lock: Whether {} may command this bot could not be found out: the list of teams cannot be read at present. Please try again later.{}",
+            ":lock: Whether {} may command this bot could not be found out: the list of teams cannot be read at present. Please try again later.",
             short_code(login),
-            self.turn_to()
         )
     }
 
@@ -465,6 +460,17 @@ impl Answers {
             }
         }
         text
+    }
+}
+
+/// What an experiment must be for a command.
+fn stage_hint(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Edit => "Only an experiment that is queued can be changed.",
+        Kind::Abort => "It has ended already.",
+        Kind::Retry => "It can be retried when it is completed.",
+        Kind::RetryReport => "Its report can be made again when all its jobs are done.",
+        Kind::Run | Kind::Check | Kind::Ping | Kind::ReloadAcl | Kind::Queue | Kind::Help => "",
     }
 }
 

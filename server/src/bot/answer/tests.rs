@@ -194,18 +194,26 @@ fn refusals() {
         stage,
     };
     let all = [
-        Refusal::NameTaken(name("pr-1")),
-        Refusal::Unknown(name("pr-l")),
-        stage(Stage::Running),
-        stage(Stage::Completed),
-        Refusal::NothingToRetry(name("pr-1")),
-        Refusal::Invalid("no agent has `windows`".to_owned()),
-        Refusal::Broken("failed to write to the store".to_owned()),
+        (Kind::Run, Refusal::NameTaken(name("pr-1"))),
+        (Kind::Abort, Refusal::Unknown(name("pr-l"))),
+        (Kind::Edit, stage(Stage::Running)),
+        (Kind::Abort, stage(Stage::Completed)),
+        (Kind::Retry, stage(Stage::Queued)),
+        (Kind::RetryReport, stage(Stage::Running)),
+        (Kind::Retry, Refusal::NothingToRetry(name("pr-1"))),
+        (
+            Kind::Run,
+            Refusal::Invalid("no agent has `windows`".to_owned()),
+        ),
+        (
+            Kind::Run,
+            Refusal::Broken("failed to write to the store".to_owned()),
+        ),
     ];
     let near = name("pr-1");
-    let text = |r: &Refusal| {
-        let guess = matches!(r, Refusal::Unknown(_)).then_some(&near);
-        answers().refusal(r, guess)
+    let text = |(kind, refusal): &(Kind, Refusal)| {
+        let guess = matches!(refusal, Refusal::Unknown(_)).then_some(&near);
+        answers().refusal(*kind, refusal, guess)
     };
     let all: Vec<String> = all.iter().map(text).collect();
     insta::assert_snapshot!(all.join("\n\n----\n\n"));
@@ -383,7 +391,7 @@ proptest! {
             a.early(&name("pr-1"), &summary),
             a.queued(&queued(1), &strange),
             a.failed(&name("pr-1"), &text, &Act::Author(other.clone())),
-            a.refusal(&Refusal::Invalid(text.clone()), None),
+            a.refusal(Kind::Run, &Refusal::Invalid(text.clone()), None),
             a.not_allowed(&text),
             a.rights_unknown(&other),
             a.broken(&text),

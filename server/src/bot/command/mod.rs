@@ -41,6 +41,23 @@ pub enum Command {
     Help,
 }
 
+impl Command {
+    /// Its kind; a `check` has become a `run`.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Run(_) => Kind::Run,
+            Self::Edit(_) => Kind::Edit,
+            Self::Abort(_) => Kind::Abort,
+            Self::Retry(_) => Kind::Retry,
+            Self::RetryReport(_) => Kind::RetryReport,
+            Self::Ping => Kind::Ping,
+            Self::ReloadAcl => Kind::ReloadAcl,
+            Self::Queue => Kind::Queue,
+            Self::Help => Kind::Help,
+        }
+    }
+}
+
 /// The kinds of commands, as data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -150,6 +167,11 @@ impl Kind {
             Self::Help => Command::Help,
         }
     }
+}
+
+/// Whether a comment has a line for the bot.
+pub fn is_addressed(comment: &str, name: &str) -> bool {
+    !lines::addressed(comment, name).is_empty()
 }
 
 /// The commands of a comment in their order, each as it was understood. Beyond [`MAX_COMMANDS`]

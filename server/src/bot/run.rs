@@ -1,0 +1,276 @@
+//! The bot at work: handles the inbox, carries the outbox out, and waits for the bell.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::acl::{Acl, May};
+use super::answer::Answers;
+use super::backend::{BotBackend, Notice};
+use super::command::parse_comment;
+use super::config::BotConfig;
+use super::courier::{Courier, backoff, later};
+use super::desk::{Desk, Hitch};
+use super::github::Github;
+use super::mailbox::{Entry, Inbox, MailboxError, Outbox, Waiting};
+use super::model::{CommandKey, Incoming, Origin};
+use super::notices::Scribe;
+use crate::Clock;
+
+/// How often a comment is tried before its author is told that it cannot be handled.
+const MAX_ATTEMPTS: u32 = 8;
+/// How often a comment is tried at all: one that kills the bot must not do so for ever.
+const LAST_ATTEMPT: u32 = 24;
+/// The longest sleep: a clock may be set, and a bell may be missed.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+/// The sleep after a failure of the bot's own memory.
+const TROUBLE: Duration = Duration::from_secs(5);
+/// The pause between changes of GitHub; it asks for a second.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a bot is made of.
+pub struct Parts {
+    /// The coordinator.
+    pub backend: Arc<dyn BotBackend>,
+    /// What came in.
+    pub inbox: Arc<dyn Inbox>,
+    /// What is to be said.
+    pub outbox: Arc<dyn Outbox>,
+    /// GitHub.
+    pub github: Github,
+    /// The time.
+    pub clock: Clock,
+    /// Rung when there is something to do.
+    pub bell: Arc<Notify>,
+}
+
+/// The bot.
+pub struct Bot {
+    config: BotConfig,
+    scribe: Scribe,
+    acl: Acl,
+    parts: Parts,
+    pause: Duration,
+}
+
+impl Bot {
+    /// A bot; [`BotConfig::check`] has passed.
+    pub fn new(config: BotConfig, parts: Parts) -> Self {
+        let answers = Answers {
+            name: config.name.clone(),
+            web: config
+                .web
+                .as_ref()
+                .map(|url| url.trim_end_matches('/').to_owned()),
+            docs: config.docs.clone(),
+            contact: config.contact.clone(),
+        };
+        Self {
+            scribe: Scribe {
+                answers,
+                labels: config.labels.clone(),
+            },
+            acl: Acl::new(config.acl.clone()),
+            pause: PAUSE,
+            config,
+            parts,
+        }
+    }
+
+    /// The same bot with another pause between changes of GitHub, for a GitHub that asks for none.
+    #[must_use]
+    pub fn with_pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Keeps what follows from news of an experiment. When this returns, it will be said, once.
+    ///
+    /// # Errors
+    /// [`MailboxError`] when it could not be kept: then it has to be told again.
+    pub async fn tell(&self, notice: &Notice) -> Result<(), MailboxError> {
+        let entries = self.entries(notice);
+        self.parts
+            .outbox
+            .put(&entries, (self.parts.clock)())
+            .await?;
+        self.parts.bell.notify_one();
+        Ok(())
+    }
+
+    /// What follows from news, for a coordinator that keeps it together with its own changes.
+    pub fn entries(&self, notice: &Notice) -> Vec<Entry> {
+        self.scribe.entries(notice)
+    }
+
+    /// Works until `shutdown` ends. What is begun is finished or left for the next start.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        loop {
+            let sleep = tokio::select! {
+                () = &mut shutdown => return,
+                sleep = self.turn() => sleep,
+            };
+            tokio::select! {
+                () = &mut shutdown => return,
+                () = self.parts.bell.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// One turn; how long the next may wait.
+    async fn turn(&self) -> Duration {
+        match self.work().await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!("failed to {error}");
+                return TROUBLE;
+            }
+        }
+        let due = async {
+            let inbox = self.parts.inbox.next_due().await?;
+            let outbox = self.parts.outbox.next_due().await?;
+            Ok::<_, MailboxError>([inbox, outbox].into_iter().flatten().min())
+        };
+        let now = (self.parts.clock)();
+        match due.await {
+            Ok(Some(at)) => {
+                let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+                wait.min(MAX_SLEEP)
+            }
+            Ok(None) => MAX_SLEEP,
+            Err(_) => TROUBLE,
+        }
+    }
+
+    /// Does all that is due now.
+    ///
+    /// # Errors
+    /// [`MailboxError`] when the bot's memory fails; nothing is lost by that.
+    pub async fn work(&self) -> Result<(), MailboxError> {
+        let courier = Courier {
+            github: &self.parts.github,
+            outbox: &*self.parts.outbox,
+            clock: &self.parts.clock,
+            pause: self.pause,
+        };
+        loop {
+            let handled = self.handle_next().await?;
+            let delivered = courier.deliver().await?;
+            if !handled && delivered == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles the next comment, if there is one.
+    async fn handle_next(&self) -> Result<bool, MailboxError> {
+        let now = (self.parts.clock)();
+        let Some(waiting) = self.parts.inbox.take(now).await? else {
+            return Ok(false);
+        };
+        let incoming = &waiting.incoming;
+        let handled = AssertUnwindSafe(self.handle(&waiting, now)).catch_unwind();
+        let panicked = |_| Ok(Err(("handling it panicked".to_owned(), None)));
+        match handled.await.unwrap_or_else(panicked)? {
+            Ok(()) => self.parts.inbox.handled(incoming).await?,
+            Err((why, until)) => {
+                tracing::warn!(
+                    thread = %incoming.thread, comment = incoming.comment,
+                    attempt = waiting.attempts, "a comment is put off: {why}"
+                );
+                let until = until.unwrap_or_else(|| later(now, backoff(waiting.attempts - 1)));
+                self.parts.inbox.put_off(incoming, until).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Handles a comment; else why it is put off, and until when.
+    async fn handle(
+        &self,
+        waiting: &Waiting,
+        now: Timestamp,
+    ) -> Result<Result<(), (String, Option<Timestamp>)>, MailboxError> {
+        let incoming = &waiting.incoming;
+        let commands = parse_comment(&incoming.body, &self.config.name);
+        if commands.is_empty() {
+            return Ok(Ok(()));
+        }
+        if let Some(entry) = self.turned_away(incoming, now).await {
+            self.parts.outbox.put(&[entry], now).await?;
+            return Ok(Ok(()));
+        }
+        if waiting.attempts > LAST_ATTEMPT {
+            let body = self.scribe.answers.broken("it was tried very often");
+            let key = origin(incoming, 0).key;
+            let entry = self.scribe.answer(&incoming.thread, &key, body);
+            self.parts.outbox.put(&[entry], now).await?;
+            return Ok(Ok(()));
+        }
+        let desk = Desk {
+            config: &self.config,
+            scribe: &self.scribe,
+            backend: &*self.parts.backend,
+            github: &self.parts.github,
+            acl: &self.acl,
+            now,
+        };
+        for (index, command) in (0..).zip(commands) {
+            let origin = origin(incoming, index);
+            let answer = |body| vec![self.scribe.answer(&incoming.thread, &origin.key, body)];
+            let entries = match command {
+                Err(mistake) => answer(self.scribe.answers.mistake(&mistake)),
+                Ok(command) => match desk.carry_out(&command, incoming, &origin).await {
+                    Ok(entries) => entries,
+                    Err(Hitch::Later { why, until })
+                        if until.is_some() || waiting.attempts < MAX_ATTEMPTS =>
+                    {
+                        return Ok(Err((why, until)));
+                    }
+                    Err(Hitch::Later { why, .. } | Hitch::Broken(why)) => {
+                        tracing::error!(thread = %incoming.thread, "a command failed: {why}");
+                        answer(self.scribe.answers.broken(&why))
+                    }
+                },
+            };
+            self.parts.outbox.put(&entries, now).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// The answer to somebody who may not command.
+    async fn turned_away(&self, incoming: &Incoming, now: Timestamp) -> Option<Entry> {
+        let author = &incoming.author;
+        let answers = &self.scribe.answers;
+        let thread = &incoming.thread;
+        match self.acl.may(&self.parts.github, author, now).await {
+            May::Yes => None,
+            May::No => {
+                let body = answers.not_allowed(&author.login);
+                Some(self.scribe.turned_away(thread, author.id, body))
+            }
+            May::Unknown => {
+                let body = answers.rights_unknown(&author.login);
+                Some(self.scribe.answer(thread, &origin(incoming, 0).key, body))
+            }
+        }
+    }
+}
+
+fn origin(incoming: &Incoming, index: u32) -> Origin {
+    Origin {
+        key: CommandKey {
+            repo: incoming.thread.repo.clone(),
+            comment: incoming.comment,
+            index,
+        },
+        thread: incoming.thread.clone(),
+        by: incoming.author.login.clone(),
+    }
+}
