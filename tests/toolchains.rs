@@ -63,6 +63,8 @@ fn a_commits_compiler_is_downloaded_and_builds() {
     let at = ["--toolchain-server", url.as_str()];
     let ended = run(&lab, "out", &candidate, "list:planted-lib,passes", &at);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let note = format!("downloading the toolchain `master#{SHA}` from {url}");
+    assert!(ended.stderr.contains(&note), "{}", ended.stderr);
     let results = lab.results("out");
     assert_eq!(verdict(&results, "planted-lib"), "regressed");
     assert_eq!(verdict(&results, "passes"), "test-pass");
@@ -76,13 +78,34 @@ fn a_commits_compiler_is_downloaded_and_builds() {
 
     let asked = server.requests().len();
     assert!(asked >= 3, "{asked}");
-    let second = run(&lab, "again", &format!("try#{SHA}"), "list:passes", &at);
-    assert_eq!(second.code, Some(0), "{}", second.stderr);
+    let [master, attempt] = [
+        format!("master#{SHA}"),
+        format!("try#{SHA}+rustflags=-Awarnings"),
+    ];
+    let args = [
+        "--baseline",
+        &master,
+        "--candidate",
+        &attempt,
+        "--crates",
+        "list:passes",
+    ];
+    let both = lab.run("again", &[&args[..], &at].concat());
+    assert_eq!(both.code, Some(0), "{}", both.stderr);
     assert_eq!(
         server.requests().len(),
         asked,
         "the second run asks for nothing"
     );
+    assert!(!both.stderr.contains("downloading"), "{}", both.stderr);
+
+    let more = [&at[..], &["--mode", "clippy"]].concat();
+    let clippy = run(&lab, "clippy", &master, "list:passes", &more);
+    assert_eq!(clippy.code, Some(0), "{}", clippy.stderr);
+    let new = server.requests().split_off(asked);
+    let new: Vec<&str> = new.iter().map(|seen| seen.path.as_str()).collect();
+    let archives = new.iter().filter(|path| path.ends_with(".tar.xz"));
+    assert_eq!(archives.count(), 1, "only clippy is added: {new:?}");
     let kept = lab.path("cache/ejecta/toolchains").join(SHA);
     assert!(kept.join("bin/cargo").is_file());
 }

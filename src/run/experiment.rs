@@ -10,7 +10,7 @@ use ejecta_core::limits::Limits;
 use ejecta_core::mode::Mode;
 use ejecta_core::plan::Plan;
 use ejecta_core::report::Popularity;
-use ejecta_core::toolchain::ToolchainSource;
+use ejecta_core::toolchain::{PatchSource, ToolchainSource, ToolchainSpec};
 use ejecta_registry::Registry;
 use ejecta_server::store::{Filter, NewExperiment, SqliteStore, Store as _};
 use jiff::Timestamp;
@@ -278,12 +278,7 @@ fn config(args: &RunArgs) -> Result<Config, Failure> {
             ))
             .hint("leave them out, or use `--mode clippy`"));
         }
-        // A resumed run may start somewhere else.
-        if let ToolchainSource::Path(dir) = &mut toolchain.source {
-            let absolute = std::path::absolute(&*dir)
-                .map_err(|e| Failure::to(format!("use the toolchain `path:{dir}`: {e}")))?;
-            *dir = absolute.display().to_string();
-        }
+        make_absolute(toolchain)?;
     }
     let [baseline, candidate] = toolchains;
     let cap_lints = args
@@ -307,6 +302,34 @@ fn config(args: &RunArgs) -> Result<Config, Failure> {
     })
 }
 
+/// Makes the directories in a toolchain absolute: a resumed run may start somewhere else.
+fn make_absolute(toolchain: &mut ToolchainSpec) -> Result<(), Failure> {
+    let given = toolchain.to_string();
+    let of_patches = toolchain.patches.iter_mut().map(|patch| &mut patch.source);
+    let of_patches = of_patches.filter_map(|source| match source {
+        PatchSource::Path(dir) => Some(dir),
+        PatchSource::Git { .. } => None,
+    });
+    let own = match &mut toolchain.source {
+        ToolchainSource::Path(dir) => Some(dir),
+        ToolchainSource::Rustup(_) | ToolchainSource::Commit { .. } => None,
+    };
+    for dir in own.into_iter().chain(of_patches) {
+        let absolute = std::path::absolute(&*dir).map_err(|e| {
+            Failure::to(format!("use `path:{dir}` of the toolchain `{given}`: {e}"))
+        })?;
+        *dir = absolute.display().to_string();
+    }
+    if toolchain.to_string().parse().as_ref() == Ok(toolchain) {
+        return Ok(());
+    }
+    // It is kept as text.
+    Err(Failure::input(format!(
+        "a directory of the toolchain `{toolchain}` reads as a modifier"
+    ))
+    .hint("use a directory without `+WORD=` in its path; a symbolic link will do"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,6 +349,19 @@ mod tests {
             e.contains("mine.toml") && e.contains("`a` has no reason"),
             "{e}"
         );
+    }
+
+    #[test]
+    fn directories_of_toolchains_are_absolute_and_can_be_kept() {
+        let mut spec: ToolchainSpec = "path:a+patch=b=path:c".parse().expect("valid");
+        make_absolute(&mut spec).expect("plain directories");
+        let here = std::env::current_dir().expect("a directory");
+        let here = here.display();
+        let expected = format!("path:{here}/a+patch=b=path:{here}/c");
+        assert_eq!(spec.to_string(), expected);
+        spec.source = ToolchainSource::Path("/a+b=c".to_owned());
+        let e = make_absolute(&mut spec).expect_err("it is no path any more");
+        assert!(e.to_string().contains("reads as a modifier"), "{e}");
     }
 
     #[test]

@@ -101,6 +101,17 @@ pub fn commits(args: &ToolchainArgs, store: &Path) -> Commits {
     })
 }
 
+/// What a person may wait for: the toolchains that will be downloaded.
+pub fn downloads(config: &Config, commits: &Commits) -> Vec<String> {
+    let needs = Needs::of(config.mode);
+    let specs = [&config.baseline, &config.candidate];
+    let missing = specs.into_iter().filter(|spec| commits.lacks(spec, &needs));
+    let server = commits.server();
+    missing
+        .map(|spec| format!("downloading the toolchain `{}` from {server}", spec.source))
+        .collect()
+}
+
 /// Finds both toolchains and asks them, in the sandbox, what they are.
 ///
 /// # Errors

@@ -123,6 +123,9 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let sandbox = chosen.sandbox;
     let config = &begun.experiment.config;
     let commits = machine::commits(&args.toolchains, &store_dir);
+    for message in machine::downloads(config, &commits) {
+        reporter.tell(&RunEvent::Note { message });
+    }
     let toolchains = machine::toolchains(config, &*sandbox, &work, &commits).await?;
     let opened = begun.open().await?;
     let sources = machine::open_store(&store_dir, registry)?;

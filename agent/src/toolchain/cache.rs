@@ -96,6 +96,11 @@ impl Cache {
         Ok(place)
     }
 
+    /// What is kept of `sha` at this moment.
+    pub(super) fn contents(&self, sha: &Commit) -> Option<Contents> {
+        read_contents(&self.path(sha.as_str(), ""))
+    }
+
     /// Removes what was used longest ago, and is not in use, until the rest fits. Blocks.
     pub(super) fn shrink(&self) -> io::Result<()> {
         let mut kept = self.kept()?;

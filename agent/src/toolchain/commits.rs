@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use ejecta_core::git::Commit;
-use ejecta_core::toolchain::ToolchainSpec;
+use ejecta_core::toolchain::{ToolchainSource, ToolchainSpec};
 use ejecta_registry::RetryPolicy;
 use serde::Deserialize;
 
@@ -79,6 +79,19 @@ impl Commits {
         Self { config, cache }
     }
 
+    /// The address of the server.
+    pub fn server(&self) -> &str {
+        &self.config.server
+    }
+
+    /// Whether `spec` is a commit's toolchain that something must be downloaded of.
+    pub fn lacks(&self, spec: &ToolchainSpec, needs: &Needs<'_>) -> bool {
+        let ToolchainSource::Commit { sha, .. } = &spec.source else {
+            return false;
+        };
+        !missing(self.cache.contents(sha).as_ref(), spec, needs).is_empty()
+    }
+
     /// The directory of a commit's toolchain with all that is needed, downloaded if it must be.
     ///
     /// # Errors
@@ -93,14 +106,7 @@ impl Commits {
         let of = sha.clone();
         let place = self.blocking(move || cache.take(&of)).await?;
         let known = place.contents();
-        let missing: Vec<String> = parts(spec, needs)
-            .into_iter()
-            .filter(|part| {
-                !known
-                    .as_ref()
-                    .is_some_and(|known| known.parts.contains(part))
-            })
-            .collect();
+        let missing = missing(known.as_ref(), spec, needs);
         if !missing.is_empty() {
             let job = Install {
                 commits: self,
@@ -143,6 +149,13 @@ impl Commits {
             source,
         }
     }
+}
+
+/// The parts that are needed and not there.
+fn missing(known: Option<&Contents>, spec: &ToolchainSpec, needs: &Needs<'_>) -> Vec<String> {
+    let mut parts = parts(spec, needs);
+    parts.retain(|part| !known.is_some_and(|known| known.parts.contains(part)));
+    parts
 }
 
 /// Archives that make up the toolchain, by their names without channel and, for what runs here,
