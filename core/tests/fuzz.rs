@@ -386,7 +386,10 @@ fn spec() -> impl Strategy<Value = String> {
         "rustflags",
         "+rustflags=",
         "+target=",
+        "+cargoflags=",
         "+patch=",
+        "+patch=a=path:",
+        "+patch=b=https://h.invalid/o/r",
         "-Dwarnings",
         " ",
         "--cfg",
@@ -471,7 +474,12 @@ proptest! {
                 let written = spec.to_string();
                 prop_assert_eq!(written.parse::<ToolchainSpec>(), Ok(spec));
             }
-            Err(error) => prop_assert!(error.to_string().contains(&text), "{error}"),
+            Err(error) => {
+                let said = error.to_string();
+                // Where characters that a terminal would obey are what is wrong, they are escaped.
+                let escaped = text.escape_debug().to_string();
+                prop_assert!(said.contains(&text) || said.contains(&escaped), "{said}");
+            }
         }
     }
 

@@ -466,3 +466,7 @@ fn wrong(path: &Path, source: io::Error) -> ArchiveError {
 #[cfg(test)]
 #[path = "archive_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "archive_fuzz.rs"]
+mod fuzz;
