@@ -20,6 +20,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod lockfile;
 pub mod log;
+pub mod logdiff;
 pub mod manifest;
 pub mod messages;
 pub mod mode;
