@@ -13,6 +13,7 @@ pub mod experiment;
 pub mod git;
 mod harness;
 mod ice;
+pub mod issue_text;
 pub mod job;
 mod judgement;
 pub mod krate;

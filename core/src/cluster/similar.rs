@@ -7,7 +7,7 @@
 //! neither on the order of the crates nor on how often it is done.
 //!
 //! A leader is looked for only among those that share one of the rarer words, and only among the
-//! first [`MAX_POSTINGS`] of each word: ten thousand signatures take well under a second.
+//! first [`MAX_POSTINGS`] of each word, so the time grows with the number of signatures.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

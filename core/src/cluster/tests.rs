@@ -397,7 +397,7 @@ fn weights_rank_clusters_and_never_drown_their_sizes() {
     assert_eq!(weighted[0].cause.signature, "another");
 }
 
-/// Prints how long it takes: `cargo test -p ejecta-core --release -- --ignored --nocapture time`.
+/// Prints how long it takes: `cargo test -p ejecta-core --lib -- --ignored --nocapture time_of`.
 #[test]
 #[ignore = "measures time"]
 fn time_of_ten_thousand_regressions() {
