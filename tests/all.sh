@@ -3,7 +3,8 @@
 #
 #   tests/all.sh                  installs what is missing (Debian's packages, by apt-get), then runs
 #                                 all tests with everything real; what is missing then is a failure
-#   tests/all.sh --without-docker sets nothing up; the tests that need Docker are skipped, loudly
+#   tests/all.sh --without-docker sets nothing up; the tests that need Docker, PostgreSQL or an S3
+#                                 server are skipped, loudly, where these are missing
 #   tests/all.sh [...] -- ARGS    ARGS go to `cargo test`
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +14,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --without-docker) docker=0 ;;
     --) shift; break ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/all.sh: unknown option \`$1\`; see --help" >&2; exit 2 ;;
   esac
   shift

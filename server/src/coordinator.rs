@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, broadcast};
 
 use crate::event::Event;
-use crate::logs::{LogError, LogStore};
+use crate::logs::{LogError, Logs};
 use crate::store::{
     Beat, Beats, Claim, Claimed, Counts, LeasedJob, Lost, Released, Setback, Sighting, Store,
     StoreError, Submitted,
@@ -110,13 +110,13 @@ pub enum CoordinatorError {
 /// Hands out jobs and takes results in.
 pub struct Coordinator {
     store: Arc<dyn Store>,
-    logs: LogStore,
+    logs: Logs,
     clock: Clock,
     settings: Settings,
     events: broadcast::Sender<Event>,
     /// A submission writes its job's logs before its record commits. Whoever does that for a job
-    /// holds the job's turn, so that a stale lease cannot write over the logs of the winner. (For
-    /// several coordinators on one store, logs will have to be kept by lease.)
+    /// holds the job's turn, so that a stale lease cannot write over the logs of the winner. (Where several
+    /// coordinators share a store, logs are objects, and those are kept by lease.)
     turns: [Mutex<()>; TURNS],
     /// When it was last written down that an agent was heard of.
     seen: std::sync::Mutex<HashMap<String, Timestamp>>,
@@ -124,11 +124,16 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// A coordinator over `store`, whose jobs' logs go to `logs`.
-    pub fn new(store: Arc<dyn Store>, logs: LogStore, clock: Clock, settings: Settings) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        logs: impl Into<Logs>,
+        clock: Clock,
+        settings: Settings,
+    ) -> Self {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         Self {
             store,
-            logs,
+            logs: logs.into(),
             clock,
             settings,
             events,
@@ -268,7 +273,9 @@ impl Coordinator {
         if queue::ran_out_of_memory(&request.record) && self.has_more_memory(&job).await? {
             return self.enlarge(lease, job).await;
         }
-        self.logs.write(&job.job, &request.logs).await?;
+        self.logs
+            .write(&job.experiment, &job.job, lease, &request.logs)
+            .await?;
         let now = (self.clock)();
         match self.store.submit(lease, &request.record, now).await? {
             Submitted::Stale => Err(CoordinatorError::StaleLease(lease.clone())),

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod blobs;
 pub mod bot;
 pub mod logs;
 pub mod store;

@@ -7,11 +7,13 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use ejecta_core::job::JobId;
+use ejecta_core::experiment::ExperimentName;
+use ejecta_core::job::{JobId, LeaseId};
 use ejecta_core::log::clean;
 use ejecta_core::protocol::LogFile;
 use fs_err as fs;
 
+use crate::blobs::{BlobError, Blobs};
 use crate::store::ErrorClass;
 
 /// The longest crate id that becomes a directory's name, in bytes.
@@ -26,6 +28,9 @@ pub enum LogError {
     /// The file system refused.
     #[error("keep a log: {0}")]
     Io(#[from] io::Error),
+    /// The place where objects are refused.
+    #[error("{0}")]
+    Blob(#[from] BlobError),
 }
 
 impl LogError {
@@ -34,6 +39,7 @@ impl LogError {
         match self {
             Self::Name(_) => ErrorClass::Permanent,
             Self::Io(_) => ErrorClass::Transient,
+            Self::Blob(error) => error.class(),
         }
     }
 }
@@ -57,6 +63,46 @@ pub fn log_path(job: &JobId, name: &str) -> Result<String, LogError> {
         return Err(LogError::Name(name.to_owned()));
     }
     Ok(format!("logs/{id}/{}-{name}.log", job.tier))
+}
+
+/// Where a coordinator keeps logs.
+#[derive(Debug, Clone)]
+pub enum Logs {
+    /// As plain files that people read, of one experiment and one coordinator.
+    Plain(LogStore),
+    /// As objects, each under its lease.
+    Objects(Blobs),
+}
+
+impl From<LogStore> for Logs {
+    fn from(files: LogStore) -> Self {
+        Self::Plain(files)
+    }
+}
+
+impl From<Blobs> for Logs {
+    fn from(objects: Blobs) -> Self {
+        Self::Objects(objects)
+    }
+}
+
+impl Logs {
+    /// Keeps the logs of a job, done under `lease`, whose holder the caller is.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn write(
+        &self,
+        experiment: &ExperimentName,
+        job: &JobId,
+        lease: &LeaseId,
+        logs: &[LogFile],
+    ) -> Result<(), LogError> {
+        match self {
+            Self::Plain(files) => files.write(job, logs).await,
+            Self::Objects(blobs) => Ok(blobs.put_logs(experiment, job, lease, logs).await?),
+        }
+    }
 }
 
 /// The logs below one experiment's directory.

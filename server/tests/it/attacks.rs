@@ -6,8 +6,8 @@ use ejecta_server::api::{MAX_BODY_BYTES, MAX_SUBMIT_BYTES};
 use ejecta_server::store::Store as _;
 use serde_json::{Value, json};
 
-use crate::client::{Server, TOKEN, authorization, submission};
-use crate::fixtures::name;
+use crate::client::{Server, TOKEN, authorization, submission, token};
+use crate::fixtures::{at, name};
 
 /// Sends `body` with `headers`, and expects to be refused.
 struct Attack {
@@ -277,5 +277,109 @@ async fn submissions_may_be_larger_than_other_requests() {
             .await
             .status,
         200
+    );
+}
+
+/// Sends a claim with this token; says status and error.
+async fn claim_with(server: &Server, token: &str, agent: &str) -> (u16, String) {
+    let body = but(a_claim(), "agent", json!(agent)).to_string();
+    let headers = format!("authorization: Bearer {token}\r\n");
+    let answer = server.send("POST", CLAIM, &headers, &body).await;
+    let error = if answer.status == 200 {
+        String::new()
+    } else {
+        answer.error()
+    };
+    (answer.status, error)
+}
+
+#[tokio::test]
+async fn tokens_are_worth_what_they_say_and_no_more() {
+    let server = Server::start().await;
+    let invalid = "a valid token is needed";
+    let table = [
+        // (scopes, agent, expires, agent named, status, error)
+        ("agent", Some("a"), None, "a", 200, ""),
+        ("agent", Some("a"), Some(1), "a", 200, ""),
+        ("agent", Some("a"), Some(0), "a", 401, invalid),
+        (
+            "agent",
+            Some("a"),
+            None,
+            "b",
+            403,
+            "is that of the agent `a`",
+        ),
+        (
+            "agent",
+            None,
+            None,
+            "a",
+            403,
+            "a token of an agent is needed",
+        ),
+        ("read", Some("a"), None, "a", 403, "the scope `agent`"),
+        ("submit", Some("a"), None, "a", 403, "the scope `agent`"),
+        ("admin", Some("a"), None, "a", 403, "the scope `agent`"),
+        ("", Some("a"), None, "a", 403, "the scope `agent`"),
+    ];
+    for (seed, (scopes, agent, expires, named, status, says)) in (10..).zip(table) {
+        let (record, token) = token(seed, scopes, agent, expires);
+        assert!(server.store.add_token(&record).await.expect("ok"));
+        let (got, error) = claim_with(&server, &token, named).await;
+        assert_eq!(got, status, "{scopes} {agent:?} {expires:?}: {error}");
+        assert!(error.contains(says), "{error}");
+    }
+    // One's id with another's secret, and a token that nobody made.
+    let (one, two) = (token(10, "", None, None).1, token(11, "", None, None).1);
+    let mixed = format!("{}{}", &one[..21], &two[21..]);
+    let unknown = token(99, "agent", Some("a"), None).1;
+    for token in [mixed, unknown] {
+        assert_eq!(claim_with(&server, &token, "a").await.0, 401);
+    }
+    let id = token(10, "", None, None).0.id;
+    assert!(server.store.revoke_token(&id, at(0)).await.expect("ok"));
+    assert_eq!(claim_with(&server, &one, "a").await.0, 401, "taken back");
+    // Whoever may not do it is told so before the body is looked at.
+    let (_, reader) = token(15, "", None, None);
+    let headers = format!("authorization: Bearer {reader}\r\n");
+    let answer = server.send("POST", CLAIM, &headers, "{").await;
+    assert_eq!(answer.status, 403, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn leases_of_another_agent_are_refused() {
+    let server = Server::start().await;
+    let grant = server.next().await;
+    let (record, other) = token(7, "agent", Some("other"), None);
+    server.store.add_token(&record).await.expect("kept");
+    let headers = format!("authorization: Bearer {other}\r\n");
+    let lease = &grant.lease;
+    let submission = submission(&grant, "stolen\n");
+    for (call, body) in [
+        ("submit", serde_json::to_value(&submission).expect("JSON")),
+        ("heartbeat", json!({"leases": [lease]})),
+        (
+            "release",
+            json!({"lease": lease, "error": "", "transient": false, "unstarted": false}),
+        ),
+    ] {
+        let path = format!("/api/v1/{call}");
+        let answer = server
+            .send("POST", &path, &headers, &body.to_string())
+            .await;
+        assert_eq!(answer.status, 403, "{call}: {}", answer.body);
+        assert!(
+            answer.error().contains("another agent's"),
+            "{}",
+            answer.body
+        );
+    }
+    assert!(!server.dir.path().join("logs").exists(), "no log was kept");
+    let beat = server.post("heartbeat", &json!({"leases": [lease]})).await;
+    assert!(
+        beat.body.contains(&format!("\"extended\":[\"{lease}\"]")),
+        "{}",
+        beat.body
     );
 }

@@ -391,7 +391,7 @@ pub async fn a_lapsed_lease_holds_again_until_the_job_is_granted(store: Shared) 
         let lost = store.expire(at(now)).await.expect("ok").lost;
         assert_eq!((lost.len(), lost[0].then), (1, AfterLoss::Requeue));
         let beat = beat(&*store, std::slice::from_ref(&lease), now).await;
-        assert_eq!(beat.extended, [lease.clone()]);
+        assert_eq!(beat.extended, std::slice::from_ref(&lease));
         let counts = store.counts(&name("e")).await.expect("ok");
         assert_eq!((counts.tiers[0].queued, counts.tiers[0].leased), (0, 1));
         assert_eq!(claim(&*store, now, 1).await.granted, []);
@@ -427,8 +427,9 @@ pub async fn a_stuck_job_is_taken_away(store: Shared) {
         let beats = [(lease.clone(), Some(3))];
         beat_as(&*store, "tester", &beats, now).await
     };
+    let one = std::slice::from_ref(&lease);
     for now in [10, 10 + STUCK / 2, 10 + STUCK - 1] {
-        assert_eq!(beat(now).await.extended, [lease.clone()], "{now}");
+        assert_eq!(beat(now).await.extended, one, "{now}");
     }
     let last = beat(10 + STUCK).await;
     assert_eq!((last.extended, last.lost), (vec![], vec![lease.clone()]));
@@ -437,7 +438,7 @@ pub async fn a_stuck_job_is_taken_away(store: Shared) {
     };
     assert_eq!((stuck.why, stuck.then), (Loss::Stuck, AfterLoss::Requeue));
     // It was not merely late: nothing of it is welcome any more.
-    assert_eq!(beat(11 + STUCK).await.lost, [lease.clone()]);
+    assert_eq!(beat(11 + STUCK).await.lost, one);
     let late = store.submit(&lease, &passing(), at(11 + STUCK)).await;
     assert_eq!(late.expect("ok"), Submitted::Stale);
     let again = claim(&*store, 12 + STUCK, 1).await;

@@ -2,6 +2,7 @@
 
 mod api;
 mod attacks;
+mod blobs;
 mod client;
 mod contract;
 mod contract_fleet;

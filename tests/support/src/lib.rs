@@ -21,6 +21,7 @@ mod manifest;
 mod postgres;
 mod registry;
 mod running;
+mod s3;
 mod toolchains;
 mod xz;
 
@@ -36,5 +37,6 @@ pub use manifest::fixture_from_dir;
 pub use postgres::Postgres;
 pub use registry::{LocalRegistry, Published, SeenRequest};
 pub use running::{Running, Signal};
+pub use s3::S3Server;
 pub use toolchains::{SeenDownload, ToolchainServer, component_archive, host_triple};
 pub use xz::xz;

@@ -184,13 +184,11 @@ async fn experiment_id(db: &mut Connection, name: &ExperimentName) -> Result<i64
 }
 
 /// Tells the planner of many new rows: SQLite's takes the indexes without.
-#[expect(clippy::unused_async, reason = "other backends wait here")]
 async fn analyze(_: &mut Connection, _: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
 /// Says that a result is about to be numbered: of one writer everybody knows.
-#[expect(clippy::unused_async, reason = "other backends wait here")]
 async fn announce(_: &mut Connection, _: i64) -> Result<(), StoreError> {
     Ok(())
 }

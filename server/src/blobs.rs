@@ -1,0 +1,284 @@
+//! Logs, reports and lockfiles as objects: in a directory, or in anything that speaks S3.
+//!
+//! An object is written whole or not at all, and is durable when [`Blobs::put`] returns. Logs lie
+//! under the lease whose work they are (`<experiment>/<crate>/<tier>/<lease>/<name>.log.zst`), so
+//! that neither a stale lease nor another coordinator ever writes over those of the winner. This
+//! module knows nothing of stores and leases but their names.
+
+use std::io::Read as _;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ejecta_core::experiment::ExperimentName;
+use ejecta_core::job::{JobId, LeaseId};
+use ejecta_core::log::clean;
+use ejecta_core::protocol::LogFile;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _, RetryConfig};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::logs::log_path;
+use crate::store::ErrorClass;
+
+/// The level of compression of logs: the library's own default.
+const LEVEL: i32 = 3;
+/// The largest log that is read back, in bytes: more than a submission can have.
+const MAX_LOG_BYTES: u64 = 1 << 28;
+/// How often and how long a request to S3 is tried. Agents try again, too.
+const RETRIES: usize = 3;
+const RETRY_TIME: Duration = Duration::from_secs(20);
+
+/// Why an object could not be kept or had.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// A name from outside that is not safe as a part of a key.
+    #[error("keep `{}`: this is no safe name", .0.escape_debug())]
+    Name(String),
+    /// The place where objects are does not do what it should.
+    #[error("{action} `{key}`: {source}")]
+    Store {
+        /// What was to be done.
+        action: &'static str,
+        /// The object, or the place.
+        key: String,
+        /// What it says.
+        source: object_store::Error,
+    },
+    /// What is there is not what was written.
+    #[error("read `{key}`: {source}")]
+    Corrupt {
+        /// The object.
+        key: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+}
+
+impl BlobError {
+    /// What the failure means for the next step.
+    pub fn class(&self) -> ErrorClass {
+        use object_store::Error::{
+            InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated,
+            UnknownConfigurationKey,
+        };
+        match self {
+            Self::Name(_) | Self::Corrupt { .. } => ErrorClass::Permanent,
+            Self::Store { source, .. } => match source {
+                InvalidPath { .. }
+                | NotSupported { .. }
+                | NotImplemented { .. }
+                | PermissionDenied { .. }
+                | Unauthenticated { .. }
+                | UnknownConfigurationKey { .. } => ErrorClass::Permanent,
+                // Whatever else: networks and disks come back.
+                _ => ErrorClass::Transient,
+            },
+        }
+    }
+}
+
+/// Where an S3 bucket is, and who may use it.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    /// The address of the server, such as `http://127.0.0.1:9000`; plain HTTP only where it says
+    /// so.
+    pub endpoint: String,
+    /// The region, as the server wants it.
+    pub region: String,
+    /// The bucket, which must be there.
+    pub bucket: String,
+    /// The public part of the key.
+    pub access_key: String,
+    /// The secret part of the key.
+    pub secret_key: SecretString,
+}
+
+/// A place for objects.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    objects: Arc<dyn ObjectStore>,
+}
+
+impl Blobs {
+    /// Objects as files below `dir`, which must be there.
+    ///
+    /// # Errors
+    /// [`BlobError::Store`].
+    pub fn directory(dir: &FilePath) -> Result<Self, BlobError> {
+        let files = LocalFileSystem::new_with_prefix(dir)
+            .map_err(failed("use the directory", dir.display()))?
+            .with_fsync(true);
+        Ok(Self {
+            objects: Arc::new(files),
+        })
+    }
+
+    /// Objects in an S3 bucket.
+    ///
+    /// # Errors
+    /// [`BlobError::Store`] when the settings make no sense; the server is not asked yet.
+    pub fn s3(settings: &S3) -> Result<Self, BlobError> {
+        // Fails where somebody else has chosen, and then there is one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let retry = RetryConfig {
+            max_retries: RETRIES,
+            retry_timeout: RETRY_TIME,
+            ..RetryConfig::default()
+        };
+        let bucket = AmazonS3Builder::new()
+            .with_endpoint(&settings.endpoint)
+            .with_allow_http(settings.endpoint.starts_with("http://"))
+            .with_region(&settings.region)
+            .with_bucket_name(&settings.bucket)
+            .with_access_key_id(&settings.access_key)
+            .with_secret_access_key(settings.secret_key.expose_secret())
+            .with_retry(retry)
+            .build()
+            .map_err(failed("use the bucket", &settings.bucket))?;
+        Ok(Self {
+            objects: Arc::new(bucket),
+        })
+    }
+
+    /// Keeps an object, in place of an older one of that key.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), BlobError> {
+        let path = path(key)?;
+        let put = self.objects.put(&path, bytes.into()).await;
+        put.map_err(failed("keep", key))?;
+        Ok(())
+    }
+
+    /// An object, if there is one of that key.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, BlobError> {
+        let path = path(key)?;
+        let found = match self.objects.get(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed("read", key)(error)),
+        };
+        let bytes = found.bytes().await.map_err(failed("read", key))?;
+        Ok(Some(bytes.to_vec()))
+    }
+
+    /// Forgets an object, if there is one.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        match self.objects.delete(&path(key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("delete", key)(error)),
+        }
+    }
+
+    /// Keeps the logs of a job, done under `lease`. What a terminal would obey is taken out,
+    /// whoever sent it.
+    ///
+    /// # Errors
+    /// [`BlobError::Name`] before anything is written; [`BlobError::Store`].
+    pub async fn put_logs(
+        &self,
+        experiment: &ExperimentName,
+        job: &JobId,
+        lease: &LeaseId,
+        logs: &[LogFile],
+    ) -> Result<(), BlobError> {
+        let mut objects = Vec::with_capacity(logs.len());
+        for log in logs {
+            let key = log_key(experiment, job, lease, &log.name)?;
+            let packed =
+                zstd::bulk::compress(clean(&log.text).as_bytes(), LEVEL).map_err(|source| {
+                    BlobError::Corrupt {
+                        key: key.clone(),
+                        source,
+                    }
+                })?;
+            objects.push((key, packed));
+        }
+        for (key, bytes) in objects {
+            self.put(&key, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// A log of a job, if there is one of that name under `lease`.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn log(
+        &self,
+        experiment: &ExperimentName,
+        job: &JobId,
+        lease: &LeaseId,
+        name: &str,
+    ) -> Result<Option<String>, BlobError> {
+        let key = log_key(experiment, job, lease, name)?;
+        let Some(packed) = self.get(&key).await? else {
+            return Ok(None);
+        };
+        let corrupt = |source| BlobError::Corrupt {
+            key: key.clone(),
+            source,
+        };
+        let decoder = zstd::stream::read::Decoder::new(packed.as_slice()).map_err(corrupt)?;
+        let mut text = String::new();
+        decoder
+            .take(MAX_LOG_BYTES)
+            .read_to_string(&mut text)
+            .map_err(corrupt)?;
+        Ok(Some(text))
+    }
+}
+
+fn failed(
+    action: &'static str,
+    key: impl std::fmt::Display,
+) -> impl FnOnce(object_store::Error) -> BlobError {
+    let key = key.to_string();
+    move |source| BlobError::Store {
+        action,
+        key,
+        source,
+    }
+}
+
+/// A key as a path. Keys are made here, of parts that were checked, or name parts of reports.
+fn path(key: &str) -> Result<Path, BlobError> {
+    let safe = key
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'/'));
+    Path::parse(key)
+        .ok()
+        .filter(|path| safe && !key.is_empty() && path.as_ref() == key)
+        .ok_or_else(|| BlobError::Name(key.to_owned()))
+}
+
+/// Where a log is.
+///
+/// # Errors
+/// [`BlobError::Name`] when a part of it is not safe.
+pub fn log_key(
+    experiment: &ExperimentName,
+    job: &JobId,
+    lease: &LeaseId,
+    name: &str,
+) -> Result<String, BlobError> {
+    // The rules of names are those of the plain files.
+    log_path(job, name).map_err(|_| BlobError::Name(format!("{job} {name}")))?;
+    if !LogFile::name_is_safe(&lease.0) {
+        return Err(BlobError::Name(lease.0.clone()));
+    }
+    let (krate, tier) = (job.krate.as_str(), job.tier);
+    Ok(format!(
+        "{experiment}/{krate}/{tier}/{lease}/{name}.log.zst"
+    ))
+}
