@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ejecta_registry::{RegistryError, SourceError};
 
+use crate::fetch::FetchError;
 use crate::sandbox::{ErrorClass, SandboxError};
 
 /// Why a job has no outcome, or an agent cannot work. Messages fit after "failed to".
@@ -18,6 +19,17 @@ pub enum AgentError {
     /// A source that could not be had, through no fault of its own.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A repository that could not be had, through no fault of its own.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A patch that is none.
+    #[error("use the patch `{patch}`: {why}")]
+    Patch {
+        /// As the toolchain has it.
+        patch: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file or directory of the agent's.
     #[error("{action} `{}`: {source}", path.display())]
     Io {
@@ -66,11 +78,12 @@ impl AgentError {
             Self::Sandbox(e) => e.class(),
             Self::Registry(e) => registry_class(e.class()),
             Self::Source(e) => registry_class(e.class()),
+            Self::Fetch(e) => e.class(),
             Self::Io { .. } | Self::NoRoom { .. } | Self::Network { .. } => ErrorClass::Transient,
             Self::Coordinator { status, .. } if *status >= 500 || *status == 429 => {
                 ErrorClass::Transient
             }
-            Self::Coordinator { .. } => ErrorClass::Permanent,
+            Self::Coordinator { .. } | Self::Patch { .. } => ErrorClass::Permanent,
             Self::Bug(_) => ErrorClass::Bug,
         }
     }
@@ -79,6 +92,7 @@ impl AgentError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Sandbox(e) => e.hint(),
+            Self::Fetch(e) => e.hint(),
             Self::Registry(e) | Self::Source(SourceError::Registry(e)) => {
                 e.hint().map(str::to_owned)
             }

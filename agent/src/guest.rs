@@ -22,16 +22,24 @@ pub const JOB: &str = "/ejecta/job";
 pub const SOURCE: &str = "/ejecta/job/source";
 /// The dependencies, as cargo's directory source.
 pub const VENDOR: &str = "/ejecta/job/vendor";
-/// `CARGO_HOME` while a lockfile is resolved.
+/// `CARGO_HOME` while a lockfile is resolved without any repository.
 pub const RESOLVE_HOME: &str = "/ejecta/job/resolve-home";
+/// `CARGO_HOME` where cargo writes to it: with repositories or patches, before anything is built.
+pub const WORK_HOME: &str = "/ejecta/work/home";
+/// The mirrors of git repositories, read-only.
+pub const GIT: &str = "/ejecta/git";
+/// The patched libraries, read-only.
+pub const PATCHES: &str = "/ejecta/patches";
+/// git's configuration while cargo takes dependencies from mirrors.
+const GIT_CONFIG: &str = "/ejecta/job/gitconfig";
 /// `CARGO_HOME` of all else.
 pub const HOME: &str = "/ejecta/job/home";
 /// The only directory besides `/tmp` that can be written.
 pub const WORK: &str = "/ejecta/work";
 /// The source, where steps may change it.
 pub const WRITABLE_SOURCE: &str = "/ejecta/work/source";
-/// The manifest beside which a lockfile is resolved.
-pub const RESOLVE_MANIFEST: &str = "/ejecta/work/resolve/Cargo.toml";
+/// The packages for which a lockfile is resolved.
+pub const RESOLVE: &str = "/ejecta/work/resolve";
 
 /// Where the toolchain of a side is, read-only.
 pub fn toolchain(side: Side) -> &'static str {
@@ -41,18 +49,44 @@ pub fn toolchain(side: Side) -> &'static str {
     }
 }
 
-/// cargo's configuration with the public registry replaced by the directory of dependencies.
-pub fn build_config() -> String {
-    replaced_registry(&format!("directory = \"{VENDOR}\""))
+/// What stands in for the public registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registry {
+    /// The index on disk, for resolving.
+    Index,
+    /// The directory of dependencies.
+    Vendor,
 }
 
-/// cargo's configuration with the public registry replaced by the index on disk.
-pub fn resolve_config() -> String {
-    replaced_registry(&format!("local-registry = \"{INDEX}\""))
+/// cargo's configuration with the public registry replaced, and packages of it by others: each a
+/// name, and a directory inside.
+pub fn cargo_config(registry: Registry, patches: &[(&str, &str)]) -> String {
+    let with = match registry {
+        Registry::Index => format!("local-registry = \"{INDEX}\""),
+        Registry::Vendor => format!("directory = \"{VENDOR}\""),
+    };
+    let mut text =
+        format!("[source.crates-io]\nreplace-with = \"ejecta\"\n\n[source.ejecta]\n{with}\n");
+    if !patches.is_empty() {
+        text.push_str("\n[patch.crates-io]\n");
+    }
+    for (name, dir) in patches {
+        text.push_str(&format!("{name} = {{ path = \"{dir}\" }}\n"));
+    }
+    text
 }
 
-fn replaced_registry(with: &str) -> String {
-    format!("[source.crates-io]\nreplace-with = \"ejecta\"\n\n[source.ejecta]\n{with}\n")
+/// git's configuration with each repository replaced by its mirror: pairs of an address and a name
+/// in [`GIT`].
+pub fn git_config<'a>(mirrors: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    // The mirrors are somebody else's, who is trusted: they are seen read-only.
+    let mut text = "[safe]\n\tdirectory = *\n".to_owned();
+    for (url, name) in mirrors {
+        text.push_str(&format!(
+            "[url \"file://{GIT}/{name}\"]\n\tinsteadOf = \"{url}\"\n"
+        ));
+    }
+    text
 }
 
 /// The environment that every cargo gets: nothing of the host's.
@@ -107,16 +141,76 @@ pub fn version_command(side: Side, place: &Place, program: &str) -> Command {
     }
 }
 
-/// Resolves a lockfile, afresh or from the one that is there, by the baseline's cargo.
-pub fn resolve_command(baseline: &Toolchain, from_published: bool) -> Command {
-    let env = environment(Side::Baseline, &baseline.place, RESOLVE_HOME);
-    let what: &[&str] = if from_published {
-        &["update", "--workspace"]
-    } else {
-        &["generate-lockfile"]
+/// What is done to a lockfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolve {
+    /// Made anew.
+    Afresh,
+    /// Fitted to the manifests.
+    Fitted,
+    /// These packages, `name:version` each, taken anew.
+    Packages(Vec<String>),
+}
+
+/// Resolves the lockfile of the package in the directory `member` of [`RESOLVE`], by the
+/// baseline's cargo. With `mirrors` it may ask git for them, and git has nothing else.
+pub fn resolve_command(
+    baseline: &Toolchain,
+    resolve: &Resolve,
+    member: &str,
+    home: &str,
+    mirrors: bool,
+) -> Command {
+    let mut args: Vec<&str> = match resolve {
+        Resolve::Afresh => vec!["generate-lockfile"],
+        Resolve::Fitted => vec!["update", "--workspace"],
+        Resolve::Packages(packages) => {
+            let packages = packages.iter().flat_map(|package| ["-p", package]);
+            std::iter::once("update").chain(packages).collect()
+        }
     };
-    let args = [what, &["--offline", "--manifest-path", RESOLVE_MANIFEST]].concat();
+    let manifest = manifest_in(RESOLVE, member);
+    args.extend(["--manifest-path", &manifest]);
+    let mut env = environment(Side::Baseline, &baseline.place, home);
+    if mirrors {
+        with_mirrors(&mut env);
+    } else {
+        args.push("--offline");
+    }
     cargo(Side::Baseline, &args, env)
+}
+
+/// Fills a `CARGO_HOME` with what the lockfile takes from repositories, as the cargo of the side
+/// wants it.
+pub fn fetch_command(side: Side, toolchain: &Toolchain, member: &str) -> Command {
+    let manifest = manifest_in(SOURCE, member);
+    let mut env = environment(side, &toolchain.place, WORK_HOME);
+    with_mirrors(&mut env);
+    let args = ["fetch", "--locked", "--manifest-path", &manifest];
+    cargo(side, &args, env)
+}
+
+/// Has cargo ask git, and git know nothing but the mirrors. There is no network anyway.
+fn with_mirrors(env: &mut Vec<(String, String)>) {
+    env.retain(|(key, _)| key != "CARGO_NET_OFFLINE");
+    let more = [
+        ("CARGO_NET_GIT_FETCH_WITH_CLI", "true"),
+        ("CARGO_NET_RETRY", "0"),
+        ("GIT_CONFIG_GLOBAL", GIT_CONFIG),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_ALLOW_PROTOCOL", "file"),
+    ];
+    env.extend(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
+}
+
+/// The manifest of the package in the directory `member` below `top`.
+fn manifest_in(top: &str, member: &str) -> String {
+    if member.is_empty() {
+        format!("{top}/Cargo.toml")
+    } else {
+        format!("{top}/{member}/Cargo.toml")
+    }
 }
 
 /// One step of a mode.
@@ -129,7 +223,7 @@ pub fn step_command(
 ) -> Command {
     let step = plan.spec;
     let mut args: Vec<&str> = plan.args.iter().map(String::as_str).collect();
-    let manifest = format!("{}/Cargo.toml", build.source);
+    let manifest = manifest_in(build.source, build.member);
     args.extend([
         "--locked",
         "--offline",
@@ -224,6 +318,8 @@ pub struct BuildOptions<'a> {
     pub test_threads: u32,
     /// Where the source is.
     pub source: &'a str,
+    /// The package's directory in it.
+    pub member: &'a str,
     /// What the manifest asks of docs.rs, where that counts.
     pub docs_rs: Option<&'a DocsRs>,
 }

@@ -6,6 +6,8 @@ pub mod fetch;
 mod guest;
 mod health;
 pub mod job;
+pub mod package_tree;
+pub mod patches;
 pub mod preflight;
 pub mod sandbox;
 mod scan;

@@ -3,8 +3,10 @@
 //! ```text
 //! JOB/ro/source         the crate, with the job's manifest and lockfile    read-only inside
 //! JOB/ro/vendor         a link to the store for each dependency            read-only inside
-//! JOB/ro/home           cargo's configuration                              read-only inside
+//! JOB/ro/home           cargo's home, of the side that runs                read-only inside
 //! JOB/ro/resolve-home   likewise, for resolving                            read-only inside
+//! JOB/ro/gitconfig      git's configuration, with the mirrors              read-only inside
+//! JOB/home-SIDE         the home of a side whose turn it is not
 //! JOB/rw-N              what run N may write
 //! ```
 //!
@@ -12,10 +14,13 @@
 //! because the mount is read-only, outside because the manifest and the lockfile are replaced and
 //! never opened for writing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use ejecta_core::git::GitUrl;
+use ejecta_core::outcome::Side;
 use fs_err as fs;
 use rustix::fs::{Gid, Uid};
 
@@ -35,6 +40,10 @@ const MAX_LOCAL_ENTRIES: u64 = 200_000;
 pub struct JobDir {
     root: PathBuf,
     runs: u32,
+    /// The sides with a home of their own.
+    homes: Vec<Side>,
+    /// Whose home is in its place; `None`: that of all others.
+    home: Option<Side>,
 }
 
 impl JobDir {
@@ -43,15 +52,82 @@ impl JobDir {
     /// # Errors
     /// [`AgentError::Io`].
     pub fn create(root: PathBuf) -> Result<Self, AgentError> {
-        let dir = Self { root, runs: 0 };
+        let dir = Self {
+            root,
+            runs: 0,
+            homes: Vec::new(),
+            home: None,
+        };
         let make = |path: &Path| make_dir(path).map_err(AgentError::io("make", path));
         make(&dir.root)?;
         for part in ["ro", "ro/source", "ro/vendor", "ro/home", "ro/resolve-home"] {
             make(&dir.root.join(part))?;
         }
-        dir.write("ro/home/config.toml", &guest::build_config())?;
-        dir.write("ro/resolve-home/config.toml", &guest::resolve_config())?;
+        let config = |registry| guest::cargo_config(registry, &[]);
+        dir.write("ro/home/config.toml", &config(guest::Registry::Vendor))?;
+        dir.write(
+            "ro/resolve-home/config.toml",
+            &config(guest::Registry::Index),
+        )?;
+        dir.set_mirrors(&BTreeMap::new())?;
         Ok(dir)
+    }
+
+    /// Tells git where the mirrors of repositories are.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn set_mirrors(&self, mirrors: &BTreeMap<GitUrl, String>) -> Result<(), AgentError> {
+        let mirrors = mirrors
+            .iter()
+            .map(|(url, name)| (url.as_str(), name.as_str()));
+        self.write("ro/gitconfig", &guest::git_config(mirrors))
+    }
+
+    /// Gives a side a home of its own, made by a run.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn keep_home(&mut self, side: Side, run: &RunDir) -> Result<(), AgentError> {
+        let place = self.home_of(Some(side));
+        fs::rename(run.home(), &place).map_err(AgentError::io("keep", &place))?;
+        self.homes.push(side);
+        Ok(())
+    }
+
+    /// Gives a side a home of its own that holds nothing but a configuration.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn make_home(&mut self, side: Side, config: &str) -> Result<(), AgentError> {
+        let place = self.home_of(Some(side));
+        make_dir(&place).map_err(AgentError::io("make", &place))?;
+        self.write(&format!("home-{side}/config.toml"), config)?;
+        self.homes.push(side);
+        Ok(())
+    }
+
+    /// Puts the home of a side in its place. No step may be running.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn enter_home(&mut self, side: Side) -> Result<(), AgentError> {
+        let wanted = self.homes.contains(&side).then_some(side);
+        if wanted == self.home {
+            return Ok(());
+        }
+        let place = self.root.join("ro/home");
+        let (aside, next) = (self.home_of(self.home), self.home_of(wanted));
+        fs::rename(&place, &aside).map_err(AgentError::io("put aside", &place))?;
+        fs::rename(&next, &place).map_err(AgentError::io("put in its place", &next))?;
+        self.home = wanted;
+        Ok(())
+    }
+
+    /// Where a home is whose turn it is not.
+    fn home_of(&self, side: Option<Side>) -> PathBuf {
+        let name = side.map_or("others", Side::name);
+        self.root.join(format!("home-{name}"))
     }
 
     /// The crate's source.
@@ -166,9 +242,11 @@ impl JobDir {
                 guest::toolchain(side),
             )
         };
-        let mut mounts = ejecta_core::outcome::Side::BOTH.map(toolchain).to_vec();
+        let mut mounts = Side::BOTH.map(toolchain).to_vec();
         mounts.push(read_only(shared.sources.clone(), guest::SOURCES));
         mounts.push(read_only(shared.index.clone(), guest::INDEX));
+        mounts.push(read_only(shared.mirrors.clone(), guest::GIT));
+        mounts.extend(shared.patches.iter().cloned());
         mounts.push(read_only(self.root.join("ro"), guest::JOB));
         mounts.push(Mount {
             host: run.path.clone(),
@@ -203,6 +281,10 @@ pub struct Shared {
     pub sources: PathBuf,
     /// The index, as a local registry.
     pub index: PathBuf,
+    /// The mirrors of git repositories.
+    pub mirrors: PathBuf,
+    /// The patched libraries.
+    pub patches: Vec<Mount>,
 }
 
 /// What one run may write.
@@ -217,34 +299,55 @@ impl RunDir {
         &self.path
     }
 
-    /// Puts a package for resolving into it: the manifest, and a link for all else, so that cargo
-    /// finds the targets that the manifest names, and can write the lockfile beside it.
+    /// The `CARGO_HOME` that the run may write.
+    fn home(&self) -> PathBuf {
+        self.path.join("home")
+    }
+
+    /// Makes a `CARGO_HOME` that the run may write.
     ///
     /// # Errors
     /// [`AgentError::Io`].
-    pub fn prepare_resolve(
+    pub fn make_home(&self, config: &str, user: (u32, u32)) -> Result<(), AgentError> {
+        let home = self.home();
+        let make = || {
+            if !home.is_dir() {
+                make_dir(&home)?;
+                give(&home, user)?;
+            }
+            let file = home.join("config.toml");
+            match std::fs::remove_file(&file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            fs::write(&file, config)?;
+            give(&file, user)
+        };
+        make().map_err(AgentError::io("fill", &home))
+    }
+
+    /// Puts packages for resolving into it: the manifests in these directories of the source, and
+    /// a link for all else, so that cargo finds the targets that the manifests name, and can write
+    /// the lockfile in the directory `root`.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn prepare_resolve<'a>(
         &self,
         source: &Path,
-        manifest: &str,
+        manifests: impl Iterator<Item = &'a str>,
+        root: &str,
         lockfile: Option<&str>,
         user: (u32, u32),
     ) -> Result<(), AgentError> {
         let dir = self.path.join("resolve");
+        let manifests: BTreeSet<&str> = manifests.collect();
         let fill = || {
-            make_dir(&dir)?;
-            for entry in fs::read_dir(source)? {
-                let name = entry?.file_name();
-                let kept = name != "Cargo.toml" && name != "Cargo.lock";
-                if let (true, Some(text)) = (kept, name.to_str()) {
-                    symlink(format!("{}/{text}", guest::SOURCE), dir.join(text))?;
-                }
-            }
-            fs::write(dir.join("Cargo.toml"), manifest)?;
+            mirror_dir(source, &dir, "", &manifests)?;
             if let Some(lockfile) = lockfile {
-                fs::write(dir.join("Cargo.lock"), lockfile)?;
-                give(&dir.join("Cargo.lock"), user)?;
+                self.put_lockfile(root, lockfile, user)?;
             }
-            give(&dir, user)
+            give(&dir.join(root), user)
         };
         fill().map_err(AgentError::io("fill", &dir))
     }
@@ -263,12 +366,37 @@ impl RunDir {
         fill().map_err(AgentError::io("fill", &dir))
     }
 
+    /// Puts a lockfile for resolving into the directory `root`.
+    fn put_lockfile(&self, root: &str, text: &str, user: (u32, u32)) -> io::Result<()> {
+        let path = self.lockfile(root);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        fs::write(&path, text)?;
+        give(&path, user)
+    }
+
+    /// Replaces the lockfile in the directory `root`.
+    ///
+    /// # Errors
+    /// [`AgentError::Io`].
+    pub fn set_lockfile(&self, root: &str, text: &str, user: (u32, u32)) -> Result<(), AgentError> {
+        let path = self.lockfile(root);
+        self.put_lockfile(root, text, user)
+            .map_err(AgentError::io("write", &path))
+    }
+
+    fn lockfile(&self, root: &str) -> PathBuf {
+        self.path.join("resolve").join(root).join("Cargo.lock")
+    }
+
     /// The lockfile that was resolved.
     ///
     /// # Errors
     /// [`AgentError::Io`].
-    pub fn resolved_lockfile(&self) -> Result<Option<String>, AgentError> {
-        let path = self.path.join("resolve/Cargo.lock");
+    pub fn resolved_lockfile(&self, root: &str) -> Result<Option<String>, AgentError> {
+        let path = self.lockfile(root);
         read_text(&path).map_err(AgentError::io("read", &path))
     }
 
@@ -276,8 +404,8 @@ impl RunDir {
     ///
     /// # Errors
     /// [`AgentError::Io`].
-    pub fn forget_lockfile(&self) -> Result<(), AgentError> {
-        let path = self.path.join("resolve/Cargo.lock");
+    pub fn forget_lockfile(&self, root: &str) -> Result<(), AgentError> {
+        let path = self.lockfile(root);
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(AgentError::io("remove", &path)(e))
@@ -293,6 +421,35 @@ impl RunDir {
     pub fn remove(self) -> Result<(), AgentError> {
         remove_tree(&self.path).map_err(AgentError::io("remove", &self.path))
     }
+}
+
+/// Makes `to` look like the directory `path` of the source: links to what is in it, but for
+/// directories on the way to a manifest, which are directories, and the manifests, which are
+/// copies. Lockfiles are left out.
+fn mirror_dir(source: &Path, to: &Path, path: &str, manifests: &BTreeSet<&str>) -> io::Result<()> {
+    make_dir(to)?;
+    for entry in fs::read_dir(source.join(path))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let inside = if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}/{name}")
+        };
+        let is_on_the_way = |dir: &&str| {
+            let rest = dir.strip_prefix(inside.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if entry.file_type()?.is_dir() && manifests.iter().any(is_on_the_way) {
+            mirror_dir(source, &to.join(name), &inside, manifests)?;
+        } else if name == "Cargo.toml" && manifests.contains(path) {
+            fs::copy(entry.path(), to.join(name))?;
+        } else if name != "Cargo.lock" {
+            symlink(format!("{}/{inside}", guest::SOURCE), to.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory that other users can read, whatever the umask.
@@ -325,6 +482,15 @@ fn read_text(path: &Path) -> io::Result<Option<String>> {
         ));
     }
     Ok(Some(String::from_utf8_lossy(&fs::read(path)?).into_owned()))
+}
+
+/// Copies a directory of the user's, without `target` and `.git`, to one that is made.
+///
+/// # Errors
+/// [`AgentError::Io`], also when there are absurdly many files.
+pub fn copy_to_new(from: &Path, to: &Path) -> Result<(), AgentError> {
+    make_dir(to).map_err(AgentError::io("make", to))?;
+    copy_tree(from, to, &mut Copy::copying()).map_err(AgentError::io("copy", from))
 }
 
 /// How a tree is copied.

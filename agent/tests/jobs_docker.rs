@@ -11,10 +11,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use ejecta_agent::fetch::{FetchLimits, GitStore};
 use ejecta_agent::job::{JobContext, Output, Progress, Task};
 use ejecta_agent::preflight;
-use ejecta_agent::sandbox::SandboxError;
 use ejecta_agent::sandbox::docker::{DockerOptions, DockerSandbox};
+use ejecta_agent::sandbox::native::HelperProgram;
+use ejecta_agent::sandbox::{Sandbox, SandboxError};
 use ejecta_agent::toolchain::{self, Commits, CommitsConfig, Needs};
 use ejecta_core::compare::{self, Verdict};
 use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, Config, LockfilePolicy};
@@ -74,6 +76,16 @@ impl Lab {
         let store_dir = dir.path().join("store");
         let index = Registry::open(&store_dir, config).unwrap();
         let [baseline, candidate] = specs;
+        let repositories = GitStore::open(
+            &store_dir,
+            Arc::clone(&sandbox) as Arc<dyn Sandbox>,
+            HelperProgram {
+                path: env!("CARGO_BIN_EXE_ejecta-sandbox-init").into(),
+                arguments: Vec::new(),
+            },
+            FetchLimits::default(),
+        )
+        .unwrap();
         let context = JobContext {
             config: Arc::new(Config {
                 baseline,
@@ -89,6 +101,8 @@ impl Lab {
             }),
             toolchains: Arc::new(toolchains),
             store: Store::open(&store_dir, index).unwrap(),
+            repositories,
+            patches: Arc::default(),
             sandbox,
             work,
             cargo_jobs: 2,

@@ -296,9 +296,42 @@ pub fn missing_package(lines: &[String]) -> Option<&str> {
     })
 }
 
+/// The repository that cargo could not ask while resolving, from its error: `Unable to update`
+/// and its address, with the revision after `?`.
+pub fn missing_repository(lines: &[String]) -> Option<&str> {
+    let start = lines.iter().position(|line| line.starts_with("error"))?;
+    lines[start..].iter().find_map(|line| {
+        let line = line.trim_start();
+        // Capital until 1.94 or so.
+        let address = line
+            .strip_prefix("Unable to update ")
+            .or_else(|| line.strip_prefix("unable to update "))?;
+        address.contains("://").then_some(address)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_names_the_repository_it_could_not_ask() {
+        let said = [
+            "error: failed to get `a` as a dependency of package `b v1.0.0 (/ejecta/work/resolve)`",
+            "",
+            "Caused by:",
+            "  failed to load source for dependency `a`",
+            "",
+            "Caused by:",
+            "  Unable to update https://h.invalid/a?branch=x#0123",
+        ]
+        .map(str::to_owned);
+        let found = missing_repository(&said);
+        assert_eq!(found, Some("https://h.invalid/a?branch=x#0123"));
+        assert_eq!(missing_repository(&said[..4]), None);
+        let newer = said.clone().map(|line| line.replace("Unable", "unable"));
+        assert_eq!(missing_repository(&newer), found);
+    }
 
     #[test]
     fn cargo_names_the_units_it_could_not_compile() {

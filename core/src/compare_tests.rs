@@ -162,6 +162,7 @@ fn record(runs: Vec<Run>) -> JobRecord {
         tests_skipped: false,
         unprepared: None,
         lockfiles: Vec::new(),
+        notes: Vec::new(),
         runs,
         preparation: Usage::default(),
     }

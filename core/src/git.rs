@@ -138,6 +138,17 @@ impl GitUrl {
         Ok(Self(format!("{scheme}://{authority}/{path}")))
     }
 
+    /// The address as cargo writes it, with the revision after `?` and the commit after `#` left
+    /// out.
+    ///
+    /// # Errors
+    /// As [`GitUrl::new`].
+    pub fn of_cargo(text: &str) -> Result<Self, GitRefError> {
+        let text = text.strip_prefix("git+").unwrap_or(text);
+        let end = text.find(['?', '#']).unwrap_or(text.len());
+        Self::new(&text[..end])
+    }
+
     /// The address.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use cargo_lock::Lockfile;
-use cargo_lock::package::SourceKind;
+use cargo_lock::package::{SourceId, SourceKind};
+use cargo_lock::{Lockfile, Package};
+use semver::Version;
 
+use crate::git::GitUrl;
 use crate::krate::{Checksum, CrateName, Release};
 
 /// Why a lockfile cannot be used.
@@ -13,8 +15,8 @@ pub enum LockfileError {
     /// It cannot be read.
     #[error("`Cargo.lock` cannot be read: {0}")]
     Syntax(String),
-    /// A package that comes from somewhere else than a registry.
-    #[error("`Cargo.lock` takes `{package}` from `{source_id}`, which is no registry")]
+    /// A package that comes neither from a registry nor from a repository that can be fetched.
+    #[error("`Cargo.lock` takes `{package}` from `{source_id}`, which cannot be had")]
     Foreign {
         /// The package.
         package: String,
@@ -26,29 +28,24 @@ pub enum LockfileError {
     NoChecksum(String),
 }
 
-/// Reads the registry releases that `text` names, sorted; the package itself, which has no source,
-/// is left out.
+/// Reads the registry releases that `text` names, sorted; packages of repositories and those
+/// without a source, which are the crate's own, are left out.
 ///
 /// # Errors
-/// [`LockfileError`] when it cannot be read, or names what is in no registry.
+/// [`LockfileError`] when it cannot be read, or names what cannot be had.
 pub fn releases(text: &str) -> Result<BTreeSet<Release>, LockfileError> {
-    let lockfile: Lockfile = text
-        .parse()
-        .map_err(|e: cargo_lock::Error| LockfileError::Syntax(e.to_string()))?;
     let mut releases = BTreeSet::new();
-    for package in lockfile.packages {
-        let shown = format!("{} {}", package.name, package.version);
+    for package in packages(text)? {
+        let shown = shown(&package);
         let Some(source) = &package.source else {
             continue;
         };
-        if !matches!(
-            source.kind(),
-            SourceKind::Registry | SourceKind::SparseRegistry
-        ) {
-            return Err(LockfileError::Foreign {
-                package: shown,
-                source_id: source.to_string(),
-            });
+        if is_git(source) {
+            repository(&package, source)?;
+            continue;
+        }
+        if !is_registry(source) {
+            return Err(foreign(&package, source));
         }
         let checksum = package
             .checksum
@@ -65,6 +62,67 @@ pub fn releases(text: &str) -> Result<BTreeSet<Release>, LockfileError> {
     Ok(releases)
 }
 
+/// The repositories that `text` takes packages from.
+///
+/// # Errors
+/// [`LockfileError`] when it cannot be read, or names a repository that cannot be fetched.
+pub fn repositories(text: &str) -> Result<BTreeSet<GitUrl>, LockfileError> {
+    let packages = packages(text)?;
+    let sources = packages
+        .iter()
+        .filter_map(|p| Some((p, p.source.as_ref()?)));
+    sources
+        .filter(|(_, source)| is_git(source))
+        .map(|(package, source)| repository(package, source))
+        .collect()
+}
+
+/// The versions of a package, by whether they come from somewhere else (`true`) or from a
+/// directory.
+///
+/// # Errors
+/// [`LockfileError::Syntax`].
+pub fn versions(text: &str, name: &CrateName) -> Result<Vec<(Version, bool)>, LockfileError> {
+    let packages = packages(text)?.into_iter();
+    Ok(packages
+        .filter(|package| package.name.as_str() == name.as_str())
+        .map(|package| (package.version, package.source.is_some()))
+        .collect())
+}
+
+fn packages(text: &str) -> Result<Vec<Package>, LockfileError> {
+    let lockfile: Lockfile = text
+        .parse()
+        .map_err(|e: cargo_lock::Error| LockfileError::Syntax(e.to_string()))?;
+    Ok(lockfile.packages)
+}
+
+fn shown(package: &Package) -> String {
+    format!("{} {}", package.name, package.version)
+}
+
+fn foreign(package: &Package, source: &SourceId) -> LockfileError {
+    LockfileError::Foreign {
+        package: shown(package),
+        source_id: source.to_string(),
+    }
+}
+
+fn is_registry(source: &SourceId) -> bool {
+    matches!(
+        source.kind(),
+        SourceKind::Registry | SourceKind::SparseRegistry
+    )
+}
+
+fn is_git(source: &SourceId) -> bool {
+    matches!(source.kind(), SourceKind::Git(_))
+}
+
+fn repository(package: &Package, source: &SourceId) -> Result<GitUrl, LockfileError> {
+    GitUrl::of_cargo(source.url().as_str()).map_err(|_| foreign(package, source))
+}
+
 /// The format of a lockfile: its `version`, or 2 where it has none (1 and 2 are told apart only
 /// by where the checksums are, and every cargo that has a sparse registry reads both).
 pub fn version(text: &str) -> u32 {
@@ -78,14 +136,15 @@ pub fn version(text: &str) -> u32 {
 /// The same lockfile in a format that a cargo which reads up to `newest` can read; `None` where
 /// that cannot be.
 ///
-/// Formats 3 and 4 differ only in how addresses of git repositories are escaped, so where there
-/// is no such package the number is all that changes.
+/// Formats 3 and 4 differ only in how revisions of git repositories are escaped, so where none is
+/// the number is all that changes.
 pub fn lowered(text: &str, newest: u32) -> Option<String> {
     let now = version(text);
     if now <= newest {
         return Some(text.to_owned());
     }
-    if now != 4 || newest != 3 || text.contains("source = \"git+") {
+    let is_escaped = |line: &str| line.starts_with("source = \"git+") && line.contains('%');
+    if now != 4 || newest != 3 || text.lines().any(is_escaped) {
         return None;
     }
     Some(text.replacen("version = 4", "version = 3", 1))
@@ -128,10 +187,32 @@ mod tests {
         assert_eq!(version(&text), 2);
     }
 
+    const GIT: &str =
+        "git+https://g.invalid/serde?branch=x#0123456789012345678901234567890123456789";
+
     #[test]
-    fn git_packages_are_named() {
-        let e = releases(&lock(3, "git+https://g.invalid/serde#abc")).expect_err("git");
-        assert!(e.to_string().contains("serde 1.0.0"), "{e}");
+    fn packages_of_repositories_are_told() {
+        let text = lock(3, GIT);
+        assert!(releases(&text).expect("valid").is_empty());
+        let found = repositories(&text).expect("valid");
+        let found: Vec<&str> = found.iter().map(GitUrl::as_str).collect();
+        assert_eq!(found, ["https://g.invalid/serde"]);
+        for odd in ["git+ssh://git@g.invalid/serde#0123", "git+file:///etc#0123"] {
+            let text = lock(3, odd);
+            for e in [releases(&text).err(), repositories(&text).err()] {
+                let e = e.expect("cannot be had").to_string();
+                assert!(e.contains("serde 1.0.0"), "{e}");
+            }
+        }
+    }
+
+    #[test]
+    fn versions_know_where_they_come_from() {
+        let name = |name| CrateName::new(name).expect("a name");
+        let of = |n| versions(&lock(4, REGISTRY), &name(n)).expect("valid");
+        assert_eq!(of("serde"), [(Version::new(1, 0, 0), true)]);
+        assert_eq!(of("me"), [(Version::new(0, 1, 0), false)]);
+        assert_eq!(of("other"), []);
     }
 
     #[test]
@@ -146,10 +227,8 @@ mod tests {
             releases(&four).expect("valid")
         );
         assert_eq!(lowered(&four, 2), None);
-        assert_eq!(
-            lowered(&lock(4, "git+https://g.invalid/serde#abc"), 3),
-            None
-        );
+        assert!(lowered(&lock(4, GIT), 3).is_some());
+        assert_eq!(lowered(&lock(4, &GIT.replace("=x", "=x%2Fy")), 3), None);
     }
 
     #[test]

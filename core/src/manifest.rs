@@ -118,6 +118,11 @@ pub fn identity(text: &str) -> Result<(String, String), ManifestError> {
     declared(package)
 }
 
+/// Whether the manifest `text` is one of a workspace.
+pub fn is_workspace(text: &str) -> bool {
+    parse(text).is_ok_and(|doc| doc.contains_key("workspace"))
+}
+
 pub(crate) fn parse(text: &str) -> Result<DocumentMut, ManifestError> {
     text.parse()
         .map_err(|e: toml_edit::TomlError| ManifestError::Syntax(e.message().to_owned()))

@@ -292,9 +292,8 @@ impl StepReader {
 
     fn package(&mut self, id: &str) -> PackageId {
         let package = PackageId::parse(id);
-        if package.local {
-            // Nothing but the crate under test is built from a directory, and cargo leaves its
-            // name out where the directory has another.
+        // Path dependencies and patched libraries are built from directories, too.
+        if package.local && package.name == self.root.name {
             return self.root.clone();
         }
         if let Some(version) = &package.version {

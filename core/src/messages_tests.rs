@@ -443,3 +443,39 @@ fn rendered_errors_are_plain_and_bounded() {
     assert!(rendered.chars().count() < MAX_RENDERED_CHARS + 10);
     assert!(!rendered.contains('\u{1b}'));
 }
+
+#[test]
+fn a_path_dependency_is_not_the_crate_itself() {
+    let mut reader = reader();
+    let message = |id: &str, name: &str| {
+        serde_json::json!({
+            "reason": "compiler-message",
+            "package_id": id,
+            "manifest_path": "/ejecta/job/source/beside/Cargo.toml",
+            "target": {
+                "kind": ["lib"], "crate_types": ["lib"], "name": name,
+                "src_path": "/ejecta/job/source/beside/src/lib.rs", "edition": "2021",
+                "doc": true, "doctest": true, "test": true
+            },
+            "message": {
+                "message": "mismatched types", "level": "error", "code": null,
+                "spans": [], "children": [], "rendered": "error: mismatched types\n"
+            }
+        })
+        .to_string()
+    };
+    let beside = "path+file:///ejecta/job/source/beside#0.2.0";
+    reader.stdout(message(beside, "beside").as_bytes());
+    reader.stderr(b"error: could not compile `beside` (lib) due to 1 previous error");
+    let read = reader.finish("check", StepExit::Code(101), false, Usage::default());
+    let outcome = read.outcome;
+    assert!(outcome.units.is_empty(), "{:?}", outcome.units);
+    let diagnostic = &outcome.diagnostics[0];
+    assert!(!diagnostic.own);
+    assert_eq!(diagnostic.package.name, "beside");
+    assert!(
+        matches!(&outcome.reason, Some(Reason::DependsOn { packages }) if packages.iter().any(|p| p.name == "beside")),
+        "{:?}",
+        outcome.reason
+    );
+}

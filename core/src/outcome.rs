@@ -457,7 +457,7 @@ pub enum LockfileOrigin {
     Fresh,
 }
 
-/// The lockfile that both sides used.
+/// A lockfile that was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lockfile {
@@ -465,6 +465,9 @@ pub struct Lockfile {
     pub origin: LockfileOrigin,
     /// Whether dev-dependencies are in it.
     pub dev_dependencies: bool,
+    /// Whose it is; `None`: that of both sides, or of the one that has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
     /// SHA-256 of `text`, in hexadecimal.
     pub sha256: String,
     /// The whole file.
@@ -522,6 +525,9 @@ pub struct JobRecord {
     pub tests_skipped: bool,
     /// The lockfiles, the last one being that of the runs that count.
     pub lockfiles: Vec<Lockfile>,
+    /// What people should know of how it was prepared, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// All runs, in the order in which they were made.
     pub runs: Vec<Run>,
     /// CPU and wall-clock milliseconds of preparing: resolving, mostly.
@@ -537,6 +543,7 @@ impl JobRecord {
             compare: Compare::default(),
             tests_skipped: false,
             lockfiles: Vec::new(),
+            notes: Vec::new(),
             runs: Vec::new(),
             preparation,
         }

@@ -18,7 +18,8 @@ pub struct PackageId {
     pub name: String,
     /// Its version.
     pub version: Option<Version>,
-    /// Whether it was built from a directory: in a job, only the crate under test is.
+    /// Whether it was built from a directory: the crate under test, a path dependency of it, or a
+    /// patched library.
     pub local: bool,
 }
 

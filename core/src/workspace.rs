@@ -120,6 +120,24 @@ pub struct Fitted {
     pub finds_binaries: bool,
 }
 
+impl From<manifest::Prepared> for Fitted {
+    /// A release by itself: its own workspace.
+    fn from(prepared: manifest::Prepared) -> Self {
+        Self {
+            root: String::new(),
+            manifests: BTreeMap::from([(String::new(), prepared.text)]),
+            name: prepared.name,
+            version: prepared.version,
+            has_dependencies: !prepared.dependencies.is_empty(),
+            dependencies: prepared.dependencies,
+            repositories: BTreeSet::new(),
+            dev_dependencies_left_out: prepared.dev_dependencies_left_out,
+            declares_binaries: prepared.declares_binaries,
+            finds_binaries: prepared.finds_binaries,
+        }
+    }
+}
+
 /// Fits the package in the directory `path` to a job, with its dev-dependencies and the targets
 /// that use them, or without; those of the other packages are always left out.
 ///

@@ -77,6 +77,7 @@ fn judge(runs: Vec<Run>) -> compare::JobVerdict {
         tests_skipped: false,
         unprepared: None,
         lockfiles: Vec::new(),
+        notes: Vec::new(),
         runs,
         preparation: Usage::default(),
     })

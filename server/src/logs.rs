@@ -55,7 +55,7 @@ pub fn log_path(job: &JobId, name: &str) -> Result<String, LogError> {
         && !id.starts_with('.')
         && id
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-'));
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'@'));
     if !id_is_safe {
         return Err(LogError::Name(id.to_owned()));
     }
@@ -188,6 +188,8 @@ mod tests {
 
     #[test]
     fn names_from_outside_stay_in_their_directory() {
+        let of_repository = log_path(&job("a-1.0.0@0123"), "1-candidate").expect("safe");
+        assert_eq!(of_repository, "logs/a-1.0.0@0123/lib-1-candidate.log");
         let path = log_path(&job("a-b_c-1.0.0+x.1"), "1-candidate").expect("safe");
         assert_eq!(path, "logs/a-b_c-1.0.0+x.1/lib-1-candidate.log");
         let long = "x".repeat(201);

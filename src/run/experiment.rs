@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::machine;
 use super::report::facts;
+use super::repositories::Repositories;
 use super::select::{self, Notes, Place};
 use super::setup::Setup;
 use crate::cli::RunArgs;
@@ -45,6 +46,11 @@ impl Home {
     /// Where agents work; emptied at the start.
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
+    }
+
+    /// Where patched libraries are kept.
+    pub fn patches(&self) -> PathBuf {
+        self.dir.join("patches")
     }
 
     /// Where finished results wait to be committed.
@@ -183,13 +189,37 @@ async fn kept(home: &Home) -> Result<(SqliteStore, Option<Experiment>), Failure>
     Ok((store, experiment))
 }
 
-/// Makes a new experiment: finds all crates, and draws the plan.
+/// The name of a new experiment.
+fn name(args: &RunArgs, now: Timestamp) -> Result<ExperimentName, Failure> {
+    let stamp = now.strftime("run-%Y%m%d-%H%M%S").to_string();
+    match &args.name {
+        Some(name) => Ok(name.clone()),
+        None => ExperimentName::new(stamp).map_err(Failure::input),
+    }
+}
+
+/// The directory of a new experiment.
+///
+/// # Errors
+/// [`Failure`] when it has no path.
+pub fn directory(args: &RunArgs, now: Timestamp) -> Result<PathBuf, Failure> {
+    let dir = match &args.out {
+        Some(dir) => dir.clone(),
+        None => Path::new("ejecta-out").join(name(args, now)?.as_str()),
+    };
+    // As it will be called once it is there: it names the run's sandboxes.
+    std::path::absolute(&dir).map_err(|e| Failure::to(format!("use `{}`: {e}", dir.display())))
+}
+
+/// Makes a new experiment in `dir`: finds all crates, and draws the plan.
 ///
 /// # Errors
 /// [`Failure`] that names what is wrong with the input; nothing has been built by then.
 pub async fn create(
     args: &RunArgs,
+    dir: &Path,
     registry: &Registry,
+    repositories: &Repositories,
     now: Timestamp,
     notes: &mut Notes<'_>,
 ) -> Result<Begun, Failure> {
@@ -197,18 +227,11 @@ pub async fn create(
     let place = Place {
         registry,
         database: &machine::database(&args.registry),
+        repositories,
         seed: args.seed,
     };
     let selected = select::find(&args.crates, &place, notes).await?;
-    let stamp = now.strftime("run-%Y%m%d-%H%M%S").to_string();
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => ExperimentName::new(stamp).map_err(Failure::input)?,
-    };
-    let dir = match &args.out {
-        Some(dir) => dir.clone(),
-        None => Path::new("ejecta-out").join(name.as_str()),
-    };
+    let name = name(args, now)?;
     let experiment = Experiment {
         name,
         selection: args.crates.clone(),
@@ -216,12 +239,12 @@ pub async fn create(
         config: config(args)?,
         created: now,
     };
-    let home = Home::take(&dir)?;
+    let home = Home::take(dir)?;
     if home.database().exists() && kept(&home).await?.1.is_some() {
         let shown = dir.display();
         return Err(
             Failure::input(format!("`{shown}` holds an experiment already"))
-                .hint(format!("go on with it: {}", resume_command(&dir)))
+                .hint(format!("go on with it: {}", resume_command(dir)))
                 .hint("or choose another `--out`"),
         );
     }

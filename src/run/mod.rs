@@ -6,9 +6,11 @@
 
 mod event;
 mod experiment;
+mod local;
 mod machine;
 mod progress;
 pub mod report;
+mod repositories;
 mod sandbox;
 mod select;
 mod setup;
@@ -19,7 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ejecta_agent::client::Client;
+use ejecta_agent::fetch::GitStore;
 use ejecta_agent::job::JobContext;
+use ejecta_agent::patches::Patches;
 use ejecta_agent::sandbox::Sandbox;
 use ejecta_agent::spool::Spool;
 use ejecta_agent::toolchain::Toolchains;
@@ -48,6 +52,8 @@ use event::RunEvent;
 use experiment::Opened;
 use progress::Reporter;
 use report::facts;
+use repositories::Repositories;
+use sandbox::Wish;
 use select::{Notes, Place};
 
 pub use experiment::denylist;
@@ -69,13 +75,17 @@ pub async fn crates(
     args: &CratesArgs,
     tell: &mut (dyn FnMut(String) + Send),
 ) -> Result<String, Failure> {
-    let (_, registry) = machine::open_registry(&args.registry)?;
+    let (store, registry) = machine::open_registry(&args.registry)?;
+    let repositories = Repositories::new(Wish::any(), &store, &store);
     let place = Place {
         registry: &registry,
         database: &machine::database(&args.registry),
+        repositories: &repositories,
         seed: args.seed,
     };
-    let selected = select::find(&args.selection, &place, &mut Notes(tell)).await?;
+    let found = select::find(&args.selection, &place, &mut Notes(tell)).await;
+    repositories.close().await?;
+    let selected = found?;
     Ok(match args.format {
         // What `--crates FILE` reads.
         CratesFormat::Text => retry::render(&selected.crates),
@@ -107,16 +117,26 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
         begun.setup.clone().restore(&mut args);
     }
     let (store_dir, registry) = machine::open_registry(&args.registry)?;
+    let started = now();
+    let dir = match &resumed {
+        Some(begun) => begun.home.dir.clone(),
+        None => experiment::directory(&args, started)?,
+    };
+    let repositories = Repositories::new(Wish::of(&args), &dir, &store_dir);
     let begun = match resumed {
         Some(begun) => begun,
         None => {
             let mut tell = |message| reporter.tell(&RunEvent::Note { message });
-            experiment::create(&args, &registry, now(), &mut Notes(&mut tell)).await?
+            let notes = &mut Notes(&mut tell);
+            experiment::create(&args, &dir, &registry, &repositories, started, notes).await?
         }
     };
     let work = begun.home.work();
     clear(&work)?;
-    let chosen = sandbox::choose(&args, &begun.home.dir).await?;
+    let repositories::Opened {
+        chosen,
+        store: repositories,
+    } = repositories.into_opened(&begun.home.dir).await?;
     for message in chosen.notes {
         reporter.tell(&RunEvent::Note { message });
     }
@@ -127,6 +147,7 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
         reporter.tell(&RunEvent::Note { message });
     }
     let toolchains = machine::toolchains(config, &*sandbox, &work, &commits).await?;
+    let patches = Patches::prepare(config, &repositories, &begun.home.patches()).await?;
     let opened = begun.open().await?;
     let sources = machine::open_store(&store_dir, registry)?;
     remember_start(&opened, &toolchains, &chosen.description).await?;
@@ -134,6 +155,8 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
         opened: &opened,
         toolchains: Arc::new(toolchains),
         sources: sources.clone(),
+        repositories,
+        patches: Arc::new(patches),
         sandbox: Arc::clone(&sandbox),
         at_once: args.jobs.unwrap_or_else(processors),
     };
@@ -246,6 +269,8 @@ struct Running<'a> {
     opened: &'a Opened,
     toolchains: Arc<Toolchains>,
     sources: Sources,
+    repositories: GitStore,
+    patches: Arc<Patches>,
     sandbox: Arc<dyn Sandbox>,
     at_once: u32,
 }
@@ -318,6 +343,8 @@ impl Running<'_> {
             config: Arc::new(config),
             toolchains: Arc::clone(&self.toolchains),
             store: self.sources.clone(),
+            repositories: self.repositories.clone(),
+            patches: Arc::clone(&self.patches),
             sandbox: Arc::clone(&self.sandbox),
             work: self.opened.home.work(),
             cargo_jobs: cargo_jobs(processors(), self.at_once),

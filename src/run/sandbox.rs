@@ -10,6 +10,37 @@ use ejecta_agent::sandbox::{Sandbox, SandboxError};
 use crate::cli::{RunArgs, SandboxChoice};
 use crate::error::Failure;
 
+/// Which sandbox somebody asked for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The backend.
+    pub sandbox: SandboxChoice,
+    /// The userland; `None`: this machine's own.
+    pub image: Option<String>,
+    /// The OCI runtime; `None`: the daemon's own.
+    pub runtime: Option<String>,
+}
+
+impl Wish {
+    /// That of a run's command line.
+    pub fn of(args: &RunArgs) -> Self {
+        Self {
+            sandbox: args.sandbox,
+            image: args.image.clone(),
+            runtime: args.runtime.clone(),
+        }
+    }
+
+    /// Whatever there is.
+    pub fn any() -> Self {
+        Self {
+            sandbox: SandboxChoice::Auto,
+            image: None,
+            runtime: None,
+        }
+    }
+}
+
 /// A sandbox that works, and what people should know of it.
 pub struct Chosen {
     /// The sandbox.
@@ -24,17 +55,17 @@ pub struct Chosen {
 ///
 /// # Errors
 /// [`Failure`] when there is none that works: nothing ever runs unsandboxed.
-pub async fn choose(args: &RunArgs, owner: &Path) -> Result<Chosen, Failure> {
-    if let (SandboxChoice::Native, Some(option)) = (args.sandbox, for_docker_only(args)) {
+pub async fn choose(wish: &Wish, owner: &Path) -> Result<Chosen, Failure> {
+    if let (SandboxChoice::Native, Some(option)) = (wish.sandbox, for_docker_only(wish)) {
         let what = format!("`{option}` means nothing to the native sandbox");
         return Err(Failure::input(what).hint("leave it out, or use `--sandbox docker`"));
     }
-    match args.sandbox {
-        SandboxChoice::Docker => docker(args, owner).await?,
+    match wish.sandbox {
+        SandboxChoice::Docker => docker(wish, owner).await?,
         SandboxChoice::Native => native().await?,
-        SandboxChoice::Auto => match docker(args, owner).await {
+        SandboxChoice::Auto => match docker(wish, owner).await {
             // What only Docker has was asked for.
-            Err(error) if for_docker_only(args).is_some() => return Err(error.into()),
+            Err(error) if for_docker_only(wish).is_some() => return Err(error.into()),
             Err(error @ SandboxError::Unreachable { .. }) => without_docker(&error).await?,
             other => other?,
         },
@@ -55,26 +86,26 @@ async fn without_docker(error: &SandboxError) -> Result<Chosen, Failure> {
 }
 
 /// An option that was given and means something for Docker only.
-fn for_docker_only(args: &RunArgs) -> Option<&'static str> {
-    if args.image.is_some() {
+fn for_docker_only(wish: &Wish) -> Option<&'static str> {
+    if wish.image.is_some() {
         return Some("--image");
     }
-    args.runtime.as_ref().map(|_| "--runtime")
+    wish.runtime.as_ref().map(|_| "--runtime")
 }
 
-async fn docker(args: &RunArgs, owner: &Path) -> Result<Chosen, SandboxError> {
+async fn docker(wish: &Wish, owner: &Path) -> Result<Chosen, SandboxError> {
     let options = DockerOptions {
-        image: args.image.clone(),
-        runtime: args.runtime.clone(),
+        image: wish.image.clone(),
+        runtime: wish.runtime.clone(),
         owner: owner.display().to_string(),
         ..DockerOptions::default()
     };
     let docker = DockerSandbox::connect(options).await?;
-    let userland = match &args.image {
+    let userland = match &wish.image {
         Some(image) => format!("image {image}"),
         None => "this machine's /usr".to_owned(),
     };
-    let runtime = args.runtime.as_deref();
+    let runtime = wish.runtime.as_deref();
     let runtime = runtime.map_or(String::new(), |r| format!(", runtime {r}"));
     Ok(Chosen {
         description: format!("{} ({userland}{runtime})", docker.name()),

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use ejecta_core::krate::{Crate, CrateName, CrateRef, Source};
+use ejecta_core::krate::{Crate, CrateName, CrateRef};
 use ejecta_core::report::Popularity;
 use ejecta_core::selection::{self, ListEntry, Selection};
 use ejecta_registry::{Database, KnownCrate, Registry, Snapshot};
 
+use super::local;
+use super::repositories::Repositories;
 use crate::error::Failure;
 use releases::some;
 
@@ -30,6 +32,8 @@ pub struct Place<'a> {
     pub registry: &'a Registry,
     /// The list of all its crates.
     pub database: &'a Database,
+    /// Git repositories.
+    pub repositories: &'a Repositories,
     /// What `random-N` draws by.
     pub seed: u64,
 }
@@ -67,13 +71,13 @@ pub async fn find(
                 .collect::<Result<Vec<CrateRef>, Failure>>()?;
             releases::find(&demo, registry, notes).await?
         }
-        Selection::List(entries) => find_entries(entries.clone(), registry, notes).await?,
-        Selection::File(path) => find_entries(listed::file(path)?, registry, notes).await?,
+        Selection::List(entries) => find_entries(entries.clone(), place, notes).await?,
+        Selection::File(path) => find_entries(listed::file(path)?, place, notes).await?,
         Selection::Url(url) => {
             let entries = listed::address(url, registry).await?;
-            find_entries(entries, registry, notes).await?
+            find_entries(entries, place, notes).await?
         }
-        Selection::Local(dir) => find_local(Path::new(dir))?,
+        Selection::Local(dir) => local::find(Path::new(dir))?,
         Selection::Results { path, verdicts } => listed::results(path, verdicts, registry).await?,
         Selection::Full
         | Selection::Top(_)
@@ -157,7 +161,7 @@ fn popularity(crates: &[Crate], all: &Snapshot) -> BTreeMap<CrateName, Popularit
 /// The crates of a list, in its order.
 async fn find_entries(
     entries: Vec<ListEntry>,
-    registry: &Registry,
+    place: &Place<'_>,
     notes: &mut Notes<'_>,
 ) -> Result<Vec<Crate>, Failure> {
     let (entries, repeated) = selection::without_repeats(entries);
@@ -172,102 +176,18 @@ async fn find_entries(
             ListEntry::Git(_) | ListEntry::Local(_) => None,
         })
         .collect();
-    let mut releases = releases::find(&names, registry, notes).await?.into_iter();
+    let mut releases = releases::find(&names, place.registry, notes)
+        .await?
+        .into_iter();
     let mut crates = Vec::new();
     for entry in &entries {
         match entry {
             ListEntry::Release(_) => crates.extend(releases.next()),
-            ListEntry::Local(dir) => crates.extend(find_local(Path::new(dir))?),
+            ListEntry::Local(dir) => crates.extend(local::find(Path::new(dir))?),
             ListEntry::Git(repository) => {
-                return Err(Failure::input(format!(
-                    "`{repository}` is a git repository, which this version of ejecta cannot build"
-                )));
+                crates.extend(place.repositories.crates(repository).await?);
             }
         }
     }
     Ok(crates)
-}
-
-/// A crate, or every crate directly below a folder.
-fn find_local(dir: &Path) -> Result<Vec<Crate>, Failure> {
-    let wrong = |why: String| Failure::input(format!("`local:{}`: {why}", dir.display()));
-    let dir_path = fs_err::canonicalize(dir).map_err(|e| wrong(e.to_string()))?;
-    if dir_path.join("Cargo.toml").is_file() {
-        return local_crate(&dir_path)
-            .map(|krate| vec![krate])
-            .map_err(wrong);
-    }
-    let mut children: Vec<_> = fs_err::read_dir(&dir_path)
-        .map_err(|e| wrong(e.to_string()))?
-        .filter_map(|entry| entry.ok().map(|e| e.path()))
-        .filter(|path| path.join("Cargo.toml").is_file())
-        .collect();
-    children.sort();
-    if children.is_empty() {
-        return Err(wrong(
-            "there is no `Cargo.toml` in it or directly below it".to_owned(),
-        ));
-    }
-    children
-        .iter()
-        .map(|child| local_crate(child).map_err(wrong))
-        .collect()
-}
-
-fn local_crate(dir: &Path) -> Result<Crate, String> {
-    let manifest = dir.join("Cargo.toml");
-    let shown = manifest.display();
-    let text = fs_err::read_to_string(&manifest).map_err(|e| e.to_string())?;
-    // Only the name and the version are wanted here; the job finds out about all else.
-    let prepared = ejecta_core::manifest::identity(&text).map_err(|e| format!("{shown}: {e}"))?;
-    let (name, version) = prepared;
-    let path = dir
-        .to_str()
-        .ok_or_else(|| format!("the path `{}` is not UTF-8", dir.display()))?;
-    Ok(Crate {
-        name: CrateName::new(name).map_err(|e| format!("{shown}: {e}"))?,
-        version: version
-            .parse()
-            .map_err(|e| format!("{shown}: version `{version}`: {e}"))?,
-        source: Source::Local {
-            path: path.to_owned(),
-            root: None,
-        },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(dir: &Path, name: &str, text: &str) {
-        fs_err::create_dir_all(dir.join(name)).expect("writable");
-        fs_err::write(dir.join(name).join("Cargo.toml"), text).expect("writable");
-    }
-
-    fn package(name: &str) -> String {
-        format!("[package]\nname = \"{name}\"\nversion = \"1.2.3\"\n")
-    }
-
-    #[test]
-    fn a_folder_of_crates_is_all_of_them_and_a_crate_is_itself() {
-        let dir = tempfile::tempdir().expect("a directory");
-        write(dir.path(), "b", &package("bee"));
-        write(dir.path(), "a", &package("aye"));
-        fs_err::create_dir(dir.path().join("c")).expect("writable");
-        let all = find_local(dir.path()).expect("two crates");
-        let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["aye 1.2.3", "bee 1.2.3"]);
-        assert_eq!(find_local(&dir.path().join("b")).expect("one").len(), 1);
-    }
-
-    #[test]
-    fn a_folder_without_crates_is_an_error_that_names_it() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let e = find_local(dir.path()).expect_err("empty").to_string();
-        assert!(e.contains("local:") && e.contains("no `Cargo.toml`"), "{e}");
-        write(dir.path(), "a", "[workspace]\n");
-        let e = find_local(dir.path()).expect_err("no package").to_string();
-        assert!(e.contains("no `[package]`"), "{e}");
-    }
 }

@@ -13,6 +13,7 @@ mod address;
 mod error;
 mod git;
 mod proxy;
+mod session;
 mod tree;
 
 use std::collections::HashMap;
@@ -20,17 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ejecta_core::git::{Commit, GitRef, GitUrl};
-use ejecta_core::limits::{LimitHit, Limits};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use self::git::Git;
-use self::proxy::{Proxy, Stop};
+use self::session::Session;
 use crate::sandbox::native::HelperProgram;
-use crate::sandbox::{
-    Command, Exit, Instance, LineSink, Mount, Sandbox, SandboxSpec, Stream, remove_tree,
-};
+use crate::sandbox::{Sandbox, remove_tree};
 
 pub use address::Reach;
 pub use error::FetchError;
@@ -38,8 +35,6 @@ pub use error::FetchError;
 const MIB: u64 = 1024 * 1024;
 /// What unfinished directories are called.
 const UNFINISHED: &str = "unfinished-";
-/// Lines of git's that are kept.
-const MAX_LINES: usize = 200;
 /// Where systems keep the certificates that they trust.
 const CERTIFICATES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -120,6 +115,11 @@ pub struct GitStore {
     inner: Arc<Inner>,
 }
 
+struct Tools {
+    dir: tempfile::TempDir,
+    certificates: bool,
+}
+
 struct Inner {
     dir: PathBuf,
     sandbox: Arc<dyn Sandbox>,
@@ -129,9 +129,8 @@ struct Inner {
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The mirrors of this process: fetched once each.
     mirrors: Mutex<HashMap<GitUrl, Mirror>>,
-    /// The program and the certificates, as every sandbox sees them.
-    tools: tempfile::TempDir,
-    certificates: bool,
+    /// The program and the certificates, as every sandbox sees them; made for the first fetch.
+    tools: tokio::sync::OnceCell<Tools>,
     /// Held shared while the store is in use: unfinished directories are somebody's.
     _in_use: std::fs::File,
 }
@@ -153,11 +152,6 @@ impl GitStore {
             make_dirs(&dir.join(part))?;
         }
         let in_use = lock(&dir)?;
-        let tools = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .tempdir_in(&dir)
-            .map_err(FetchError::io("make a directory in", &dir))?;
-        let certificates = lay_out_tools(tools.path(), &helper)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 dir,
@@ -166,8 +160,7 @@ impl GitStore {
                 limits,
                 turns: Mutex::default(),
                 mirrors: Mutex::default(),
-                tools,
-                certificates,
+                tools: tokio::sync::OnceCell::new(),
                 _in_use: in_use,
             }),
         })
@@ -314,251 +307,6 @@ impl GitStore {
     }
 }
 
-/// A sandbox with a way out, for one repository.
-struct Session {
-    what: String,
-    url: GitUrl,
-    git: Git,
-    limits: FetchLimits,
-    proxy: Proxy,
-    instance: Box<dyn Instance>,
-    unfinished: Unfinished,
-}
-
-/// What git said.
-#[derive(Default)]
-struct Said {
-    stdout: Vec<String>,
-    stderr: Vec<String>,
-}
-
-impl LineSink for Said {
-    fn line(&mut self, stream: Stream, line: &[u8]) {
-        let lines = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        if lines.len() < MAX_LINES {
-            lines.push(ejecta_core::log::clean(&String::from_utf8_lossy(line)));
-        }
-    }
-}
-
-impl Session {
-    async fn start(
-        inner: &Inner,
-        what: &str,
-        url: &GitUrl,
-        reach: Reach,
-    ) -> Result<Self, FetchError> {
-        let unfinished = Unfinished::new(&inner.dir, inner.sandbox.user())?;
-        let out = unfinished.path("out");
-        let proxy = Proxy::start(url, reach, &inner.limits, &out).await?;
-        let mount = |host: PathBuf, guest: &str, writable| Mount {
-            host,
-            guest: guest.to_owned(),
-            writable,
-        };
-        let spec = SandboxSpec {
-            name: format!("fetch-{}", url.short().replace('/', "-")),
-            mounts: vec![
-                mount(inner.tools.path().to_owned(), git::TOOLS, false),
-                mount(out, git::WAY_OUT, false),
-                mount(unfinished.path("work"), git::WORK, true),
-            ],
-            limits: step_limits(&inner.limits),
-        };
-        let instance = inner.sandbox.create(&spec).await?;
-        let mut session = Self {
-            what: what.to_owned(),
-            url: url.clone(),
-            git: Git {
-                arguments: inner.helper.arguments.clone(),
-                certificates: inner.certificates,
-            },
-            limits: inner.limits.clone(),
-            proxy,
-            instance,
-            unfinished,
-        };
-        let init = session.git.local(&[
-            "init",
-            "--quiet",
-            "--bare",
-            "--template=",
-            &format!("{}/repository", git::WORK),
-        ]);
-        let (ok, said) = session.run(&init).await?;
-        if !ok {
-            let why = git::why(&said.stderr);
-            session.end().await?;
-            let what = what.to_owned();
-            return Err(FetchError::NoGit { what, why });
-        }
-        Ok(session)
-    }
-
-    /// Ends the sandbox: nothing changes any more what it wrote.
-    async fn end(self) -> Result<Unfinished, FetchError> {
-        tracing::debug!(what = self.what, bytes = self.proxy.bytes(), "fetched");
-        self.instance.destroy().await?;
-        Ok(self.unfinished)
-    }
-
-    /// Runs one command; whether it succeeded. What stopped it from outside is an error.
-    async fn run(&mut self, command: &Command) -> Result<(bool, Said), FetchError> {
-        let mut said = Said::default();
-        let ran = self.instance.run(command, &mut said).await?;
-        let what = self.what.clone();
-        match ran.exit {
-            Exit::Code(0) => return Ok((true, said)),
-            Exit::Limit(limit) => {
-                let why = self.over(limit);
-                return Err(FetchError::Limit { what, why });
-            }
-            Exit::Code(_) | Exit::Signal(_) => {}
-        }
-        let network_mib = self.limits.network_bytes / MIB;
-        match self.proxy.stopped() {
-            None => {}
-            Some(Stop::OtherHost(other)) => return Err(FetchError::OtherHost { what, other }),
-            Some(Stop::TooMuch) => {
-                let why = format!("it sends more than {network_mib} MiB");
-                return Err(FetchError::Limit { what, why });
-            }
-            Some(Stop::Silent) => {
-                let seconds = self.limits.silence_seconds;
-                let why = format!("no byte came for {seconds} s");
-                return Err(FetchError::Unreachable { what, why });
-            }
-            Some(Stop::Unreachable(why)) => return Err(FetchError::Unreachable { what, why }),
-        }
-        if ran.exit == Exit::Code(git::NOT_FOUND) {
-            let why = git::why(&said.stderr);
-            return Err(FetchError::NoGit { what, why });
-        }
-        Ok((false, said))
-    }
-
-    fn over(&self, limit: LimitHit) -> String {
-        match limit {
-            LimitHit::Timeout => format!("it takes more than {} s", self.limits.wall_seconds),
-            LimitHit::NoSpace => {
-                format!("it needs more than {} MiB", self.limits.disk_bytes / MIB)
-            }
-            other @ (LimitHit::Oom
-            | LimitHit::NoProgress
-            | LimitHit::TooMuchOutput
-            | LimitHit::Pids) => format!("git hit a limit: {}", other.name()),
-        }
-    }
-
-    /// Fetches one revision, as little of its history as the server lets us.
-    async fn fetch_rev(&mut self, rev: Option<&str>) -> Result<Commit, FetchError> {
-        let url = self.url.to_string();
-        let wanted = rev.unwrap_or("HEAD");
-        let own = ["fetch", "--quiet", "--no-tags", "--no-write-commit-graph"];
-        let shallow = [&own[..], &["--depth=1", "--end-of-options", &url, wanted]].concat();
-        let (ok, mut said) = self.run(&self.git.remote(&shallow)).await?;
-        let mut found = "FETCH_HEAD";
-        if !ok {
-            let deep = [&own[..], &["--end-of-options", &url, wanted]].concat();
-            let mut ok = false;
-            if git::lacks_depth(&said.stderr) {
-                (ok, said) = self.run(&self.git.remote(&deep)).await?;
-            }
-            let is_digits =
-                (7..=40).contains(&wanted.len()) && wanted.bytes().all(|b| b.is_ascii_hexdigit());
-            if !ok && is_digits && git::lacks_rev(&said.stderr) {
-                let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-                let all = [&own[..], &["--end-of-options", &url], &all].concat();
-                (ok, said) = self.run(&self.git.remote(&all)).await?;
-                found = wanted;
-            }
-            if !ok {
-                return Err(git::failure(&self.what, &said.stderr));
-            }
-        }
-        self.commit_of(found).await
-    }
-
-    async fn commit_of(&mut self, name: &str) -> Result<Commit, FetchError> {
-        let name = format!("{name}^{{commit}}");
-        let command = self
-            .git
-            .local(&["rev-parse", "--verify", "--end-of-options", &name]);
-        let (ok, said) = self.run(&command).await?;
-        let commit = said.stdout.last().and_then(|line| Commit::new(line).ok());
-        match commit {
-            Some(commit) if ok => Ok(commit),
-            _ => Err(git::failure(&self.what, &said.stderr)),
-        }
-    }
-
-    async fn check_out(&mut self, commit: &Commit) -> Result<(), FetchError> {
-        let tree = format!("--work-tree={}/tree", git::WORK);
-        let checkout = self.git.local(&[
-            &tree,
-            "checkout",
-            "--quiet",
-            "--force",
-            "--detach",
-            commit.as_str(),
-        ]);
-        match self.run(&checkout).await? {
-            (true, _) => Ok(()),
-            (false, said) => {
-                let what = self.what.clone();
-                let why = git::why(&said.stderr);
-                Err(FetchError::Unusable { what, why })
-            }
-        }
-    }
-
-    /// Fetches everything that cargo may ask for; a text that is another where that is another.
-    async fn fetch_all(&mut self) -> Result<String, FetchError> {
-        let url = self.url.to_string();
-        let fetch = self.git.remote(&[
-            "fetch",
-            "--quiet",
-            "--no-write-commit-graph",
-            "--end-of-options",
-            &url,
-            "+HEAD:refs/ejecta/head",
-            "+refs/heads/*:refs/heads/*",
-            "+refs/tags/*:refs/tags/*",
-        ]);
-        let (ok, said) = self.run(&fetch).await?;
-        if !ok {
-            return Err(git::failure(&self.what, &said.stderr));
-        }
-        let head = self.commit_of("refs/ejecta/head").await?;
-        for command in [
-            ["update-ref", "--no-deref", "HEAD", head.as_str()],
-            ["update-ref", "--no-deref", "-d", "refs/ejecta/head"],
-        ] {
-            let (ok, said) = self.run(&self.git.local(&command)).await?;
-            if !ok {
-                return Err(git::failure(&self.what, &said.stderr));
-            }
-        }
-        let (_, said) = self.run(&self.git.local(&["show-ref", "--head"])).await?;
-        Ok(said.stdout.join("\n"))
-    }
-}
-
-fn step_limits(limits: &FetchLimits) -> Limits {
-    Limits {
-        memory_bytes: limits.memory_bytes,
-        wall_seconds: limits.wall_seconds,
-        // A server that is silent is seen by the proxy.
-        no_progress_seconds: None,
-        disk_bytes: limits.disk_bytes,
-        disk_inodes: 2 * limits.tree_entries,
-        ..Limits::default()
-    }
-}
-
 /// The directories of a fetch under way; removed when dropped.
 struct Unfinished {
     dir: PathBuf,
@@ -685,18 +433,31 @@ fn keep(done: &Path, place: &Path) -> Result<(), FetchError> {
     }
 }
 
-/// Puts the program and the certificates where sandboxes see them; whether there are any.
-fn lay_out_tools(dir: &Path, helper: &HelperProgram) -> Result<bool, FetchError> {
-    open_up(dir)?;
-    let program = dir.join(git::FORWARDER);
-    let place = || -> std::io::Result<()> {
-        let real = fs::canonicalize(&helper.path).unwrap_or_else(|_| helper.path.clone());
+/// Puts the program and the certificates where sandboxes see them.
+async fn lay_out_tools(inner: &Inner) -> Result<Tools, FetchError> {
+    let (parent, helper) = (inner.dir.clone(), inner.helper.path.clone());
+    blocking(move || {
+        let dir = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempdir_in(&parent)
+            .map_err(FetchError::io("make a directory in", &parent))?;
+        open_up(dir.path())?;
+        let program = dir.path().join(git::FORWARDER);
+        let real = fs::canonicalize(&helper).unwrap_or_else(|_| helper.clone());
         if fs::hard_link(&real, &program).is_err() {
-            fs::copy(&helper.path, &program)?;
+            // This program may have been replaced since it was started, or be on another disk.
+            let copied = fs::copy(&helper, &program);
+            copied.map_err(FetchError::io("put a copy of this program at", &program))?;
+            set_mode(&program, 0o755)?;
         }
-        Ok(())
-    };
-    place().map_err(FetchError::io("put a copy of this program at", &program))?;
+        let certificates = lay_out_certificates(dir.path())?;
+        Ok(Tools { dir, certificates })
+    })
+    .await
+}
+
+/// Puts the certificates that this machine trusts beside the program; whether there are any.
+fn lay_out_certificates(dir: &Path) -> Result<bool, FetchError> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let known = CERTIFICATES.iter().map(PathBuf::from);
     let Some(found) = named.into_iter().chain(known).find(|path| path.is_file()) else {

@@ -4,7 +4,9 @@
 //! Everything that the crate does wrong ends in the record; an [`AgentError`] means that *we*
 //! could not produce one. This module knows nothing of leases and coordinators.
 
+mod patch;
 mod prepare;
+mod resolve;
 mod room;
 mod run;
 
@@ -24,6 +26,8 @@ use ejecta_core::protocol::LogFile;
 use ejecta_registry::Store;
 
 use crate::error::AgentError;
+use crate::fetch::GitStore;
+use crate::patches::Patches;
 use crate::sandbox::{Command, Exit, Instance, LineSink, Sandbox, StepRun};
 use crate::toolchain::Toolchains;
 use crate::workdir::{RunDir, Shared};
@@ -39,6 +43,10 @@ pub struct JobContext {
     pub toolchains: Arc<Toolchains>,
     /// The registry and its sources.
     pub store: Store,
+    /// Git repositories.
+    pub repositories: GitStore,
+    /// The patched libraries of both sides.
+    pub patches: Arc<Patches>,
     /// Where crates run.
     pub sandbox: Arc<dyn Sandbox>,
     /// Where jobs have their directories.
@@ -100,6 +108,7 @@ impl JobContext {
             task,
             logs: Vec::new(),
             lockfiles: Vec::new(),
+            notes: Vec::new(),
             preparation: Usage::default(),
         };
         let variant = Variant {
@@ -158,6 +167,8 @@ impl JobContext {
         Shared {
             sources: self.store.sources_dir().to_owned(),
             index: self.store.registry().local_registry_dir().to_owned(),
+            mirrors: self.repositories.mirrors_dir(),
+            patches: self.patches.mounts(),
         }
     }
 
@@ -173,6 +184,7 @@ struct Job<'a> {
     task: &'a Task,
     logs: Vec<LogFile>,
     lockfiles: Vec<ejecta_core::outcome::Lockfile>,
+    notes: Vec<String>,
     preparation: Usage,
 }
 
@@ -187,6 +199,14 @@ impl Job<'_> {
                 name: name.to_owned(),
                 text,
             }),
+        }
+    }
+
+    /// Tells people something, once.
+    fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.log("0-prepare", format!("{text}\n"));
+            self.notes.push(text);
         }
     }
 
@@ -209,6 +229,7 @@ impl Job<'_> {
             tests_skipped: self.leaves_tests_out(),
             unprepared: None,
             lockfiles: self.lockfiles,
+            notes: self.notes,
             runs,
             preparation: self.preparation,
         };

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use ejecta_core::docs_rs::DocsRs;
 use ejecta_core::limits::{LimitHit, LimitStop, Limits, Usage};
 use ejecta_core::messages::{StepRead, StepReader};
 use ejecta_core::outcome::{Run, Side, StepExit, StepOutcome, UnitKey};
@@ -54,6 +53,7 @@ impl Job<'_> {
             }
             return Ok(run);
         }
+        prepared.enter(side)?;
         let mut sandboxed = match prepared.first.take() {
             Some(first) => first,
             None => self.sandbox(prepared, side.name()).await?,
@@ -95,10 +95,7 @@ impl Job<'_> {
                 let spec = self.sandbox_spec(prepared, &sandboxed.run_dir, run.side.name());
                 self.renew(&spec, sandboxed).await?;
             }
-            let place = (source, prepared.docs_rs.as_ref());
-            let read = self
-                .step(run, sandboxed, &plan, &prepared.name, place)
-                .await?;
+            let read = self.step(run, sandboxed, &plan, prepared, source).await?;
             self.log(&run.log, read.log);
             run.steps.push(read.outcome);
             runnable.push(read.runnable);
@@ -124,8 +121,8 @@ impl Job<'_> {
         run: &Run,
         sandboxed: &mut Sandboxed,
         plan: &StepPlan,
-        package: &str,
-        (source, docs_rs): (&str, Option<&DocsRs>),
+        prepared: &mut Prepared,
+        source: &str,
     ) -> Result<StepRead, AgentError> {
         let limits = self.context.limits(self.task.options);
         let build = BuildOptions {
@@ -133,13 +130,14 @@ impl Job<'_> {
             cargo_jobs: self.context.cargo_jobs,
             test_threads: limits.cpu_millis.div_ceil(1000).max(1),
             source,
-            docs_rs,
+            member: &prepared.member,
+            docs_rs: prepared.docs_rs.as_ref(),
         };
         let toolchain = self.context.toolchains.of(run.side);
         let config = &self.context.config;
         let command = guest::step_command(run.side, toolchain, config, plan, &build);
         let root = PackageId {
-            name: package.to_owned(),
+            name: prepared.name.clone(),
             version: Some(self.task.krate.version.clone()),
             local: true,
         };

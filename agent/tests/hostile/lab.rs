@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ejecta_agent::fetch::{FetchLimits, GitStore};
 use ejecta_agent::job::{JobContext, Output, Task};
 use ejecta_agent::preflight;
 use ejecta_agent::sandbox::Sandbox;
+use ejecta_agent::sandbox::native::HelperProgram;
 use ejecta_agent::toolchain::{self, Commits, CommitsConfig, Needs};
 use ejecta_core::compare::{self, Verdict};
 use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, Config, LockfilePolicy};
@@ -83,10 +85,22 @@ impl Lab {
             ..RegistryConfig::default()
         };
         let index = Registry::open(&store_dir, config).unwrap();
+        let repositories = GitStore::open(
+            &store_dir,
+            Arc::clone(&sandbox),
+            HelperProgram {
+                path: env!("CARGO_BIN_EXE_ejecta-sandbox-init").into(),
+                arguments: Vec::new(),
+            },
+            FetchLimits::default(),
+        )
+        .unwrap();
         let context = JobContext {
             config: Arc::new(config_of(&spec, Limits::default())),
             toolchains: Arc::new(toolchains),
             store: Store::open(&store_dir, index).unwrap(),
+            repositories,
+            patches: Arc::default(),
             sandbox,
             work,
             cargo_jobs: 2,

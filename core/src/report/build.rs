@@ -254,6 +254,7 @@ fn tier(id: &CrateId, scope: Scope, tier: Option<&Tier>, limits: &Limits) -> Tie
         preparation: None,
         runs: Vec::new(),
         message: None,
+        notes: Vec::new(),
     };
     match tier.map(|t| &t.state) {
         None | Some(TierState::Unfinished) => empty,
@@ -276,6 +277,7 @@ fn tier(id: &CrateId, scope: Scope, tier: Option<&Tier>, limits: &Limits) -> Tie
                     .map(|r| run(r, id, scope, limits))
                     .collect(),
                 message: record.unprepared.as_ref().map(|u| clean(u.message())),
+                notes: record.notes.iter().map(|note| clean(note)).collect(),
                 ..empty
             }
         }
@@ -287,14 +289,19 @@ fn lockfile(record: &JobRecord) -> Option<LockfileInfo> {
     let (_, candidates) = compare::deciding_runs(&record.runs);
     let variant = candidates.first().map(|run| run.dev_dependencies);
     let lockfiles = || record.lockfiles.iter().rev();
-    lockfiles()
+    let shared = || lockfiles().filter(|l| l.side.is_none());
+    let found = shared()
         .find(|l| Some(l.dev_dependencies) == variant)
-        .or_else(|| lockfiles().next())
-        .map(|l| LockfileInfo {
-            origin: l.origin,
-            dev_dependencies: l.dev_dependencies,
-            sha256: l.sha256.clone(),
-        })
+        .or_else(|| shared().next())?;
+    let own = lockfiles().filter(|l| l.dev_dependencies == found.dev_dependencies);
+    Some(LockfileInfo {
+        origin: found.origin,
+        dev_dependencies: found.dev_dependencies,
+        sha256: found.sha256.clone(),
+        own: own
+            .filter_map(|l| Some((l.side?, l.sha256.clone())))
+            .collect(),
+    })
 }
 
 fn run(run: &Run, id: &CrateId, scope: Scope, limits: &Limits) -> RunResult {

@@ -355,6 +355,9 @@ pub struct TierResult {
     pub runs: Vec<RunResult>,
     /// What is wrong where nothing could be run.
     pub message: Option<String>,
+    /// What people should know of how it was prepared, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Which lockfile was used.
@@ -367,6 +370,9 @@ pub struct LockfileInfo {
     pub dev_dependencies: bool,
     /// SHA-256.
     pub sha256: String,
+    /// SHA-256 of the lockfiles of sides that have one of their own, because of a patch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own: BTreeMap<Side, String>,
 }
 
 /// Time and space. Times are sums, the others the most of any step.

@@ -114,6 +114,7 @@ pub fn passing() -> JobRecord {
         tests_skipped: false,
         unprepared: None,
         lockfiles: Vec::new(),
+        notes: Vec::new(),
         runs: vec![Run {
             side: Side::Candidate,
             dev_dependencies: false,
