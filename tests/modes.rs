@@ -98,6 +98,7 @@ fn tests_and_doctests_are_run_and_named() {
         "too-new",
         "needs-too-new",
         "fails-on-both",
+        "forged-harness",
     ];
     let ended = run(&lab, "build-and-test", &crates, &["--scope", "all"]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);

@@ -115,15 +115,11 @@ impl TestReader {
 
     /// Takes a line of standard output that is no message of cargo's.
     pub(crate) fn stdout(&mut self, line: &str) {
-        if self.place == Place::Between || self.place == Place::Progress {
-            if let Some(rest) = line.strip_prefix("running ") {
-                let counted = rest.strip_suffix(" tests").or(rest.strip_suffix(" test"));
-                if counted.is_some_and(|n| n.parse::<u32>().is_ok()) {
-                    self.sections.push(Section::default());
-                    self.place = Place::Progress;
-                    return;
-                }
-            }
+        let may_begin = matches!(self.place, Place::Between | Place::Progress);
+        if may_begin && begins(line) {
+            self.sections.push(Section::default());
+            self.place = Place::Progress;
+            return;
         }
         match self.place {
             Place::Between => {}
@@ -158,11 +154,10 @@ impl TestReader {
         let Some(section) = self.sections.last_mut() else {
             return;
         };
-        if let Some(test) = section.failures.last_mut() {
-            if test.output.len() + line.len() < MAX_OUTPUT_BYTES {
-                test.output.push_str(line);
-                test.output.push('\n');
-            }
+        let has_room = |t: &&mut FailedTest| t.output.len() + line.len() < MAX_OUTPUT_BYTES;
+        if let Some(test) = section.failures.last_mut().filter(has_room) {
+            test.output.push_str(line);
+            test.output.push('\n');
         }
     }
 
@@ -339,6 +334,15 @@ impl TestReader {
             })
             .collect()
     }
+}
+
+/// Whether a harness begins: `running 3 tests`.
+fn begins(line: &str) -> bool {
+    let counted = line.strip_prefix("running ").and_then(|rest| {
+        let n = rest.strip_suffix(" tests").or(rest.strip_suffix(" test"))?;
+        n.parse::<u32>().ok()
+    });
+    counted.is_some()
 }
 
 fn file_name(path: &str) -> &str {

@@ -44,7 +44,7 @@ pub fn unmet(required: &str, releases: &[(&str, Option<Version>)]) -> Option<Str
 
 /// `1.85` or `1.85.0`, as cargo reads them.
 fn read(text: &str) -> Option<Version> {
-    let mut parts = text.split('.').map(|p| p.parse::<u64>());
+    let mut parts = text.split('.').map(str::parse::<u64>);
     let major = parts.next()?.ok()?;
     let minor = parts.next().transpose().ok()?.unwrap_or(0);
     let patch = parts.next().transpose().ok()?.unwrap_or(0);

@@ -27,7 +27,7 @@ impl FailedScript {
         let said = first_panic(&self.lines).map(|p| p.message).or_else(|| {
             let shown =
                 |l: &&str| !l.is_empty() && !l.starts_with("--- ") && !l.starts_with("cargo:");
-            printed().skip(1).filter(shown).last().map(str::to_owned)
+            printed().skip(1).rfind(shown).map(str::to_owned)
         });
         let said = said.or_else(|| {
             let ended = printed().next()?;

@@ -95,7 +95,7 @@ impl TestStep {
                 UnitStatus::Fail
             };
             units.insert(failed.unit.clone(), status);
-            diagnostics.extend(of_unit(failed, package, &heard));
+            diagnostics.extend(of_unit(&failed, package, &heard));
         }
         Tested {
             units,
@@ -105,7 +105,7 @@ impl TestStep {
     }
 }
 
-fn of_unit(failed: FailedUnit, package: &PackageRef, heard: &Heard) -> Vec<Diagnostic> {
+fn of_unit(failed: &FailedUnit, package: &PackageRef, heard: &Heard) -> Vec<Diagnostic> {
     let diagnostic = |message, place, rendered: &str, test| Diagnostic {
         package: package.clone(),
         own: true,

@@ -63,10 +63,11 @@ fn of_attribute(tokens: &[Token<'_>], found: &mut BTreeSet<String>) {
         }
         let end = closing(tokens, at + 2, '(', ')');
         for token in &tokens[at + 2..end] {
-            if let Token::Word(name) = token {
-                if name.chars().count() <= MAX_NAME_CHARS {
+            match token {
+                Token::Word(name) if name.chars().count() <= MAX_NAME_CHARS => {
                     found.insert((*name).to_owned());
                 }
+                Token::Word(_) | Token::Sign(_) | Token::Text => {}
             }
         }
         at = end;
