@@ -230,7 +230,14 @@ impl JobDir {
     }
 
     /// What sandboxes of this job see.
-    pub fn mounts(&self, run: &RunDir, toolchains: &Toolchains, shared: &Shared) -> Vec<Mount> {
+    /// Of the mirrors only those that are named.
+    pub fn mounts<'a>(
+        &self,
+        run: &RunDir,
+        toolchains: &Toolchains,
+        shared: &Shared,
+        mirrors: impl Iterator<Item = &'a str>,
+    ) -> Vec<Mount> {
         let read_only = |host: PathBuf, guest: &str| Mount {
             host,
             guest: guest.to_owned(),
@@ -245,7 +252,10 @@ impl JobDir {
         let mut mounts = Side::BOTH.map(toolchain).to_vec();
         mounts.push(read_only(shared.sources.clone(), guest::SOURCES));
         mounts.push(read_only(shared.index.clone(), guest::INDEX));
-        mounts.push(read_only(shared.mirrors.clone(), guest::GIT));
+        mounts.extend(mirrors.map(|name| {
+            let guest = format!("{}/{name}", guest::GIT);
+            read_only(shared.mirrors.join(name), &guest)
+        }));
         mounts.extend(shared.patches.iter().cloned());
         mounts.push(read_only(self.root.join("ro"), guest::JOB));
         mounts.push(Mount {

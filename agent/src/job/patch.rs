@@ -94,6 +94,7 @@ impl Job<'_> {
                     sandboxed.discard().await?;
                     return Ok(Err(why));
                 }
+                self.show_mirrors(prepared, &mut sandboxed).await?;
             }
         }
         let names = names(patches);
@@ -128,6 +129,19 @@ impl Job<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Takes the mirrors out of sight: nothing of the crate runs in a sandbox that has them.
+    pub(super) async fn forget_mirrors(&self, prepared: &mut Prepared) -> Result<(), AgentError> {
+        if prepared.mirrors.is_empty() {
+            return Ok(());
+        }
+        prepared.mirrors.clear();
+        prepared.dir.set_mirrors(&prepared.mirrors)?;
+        match prepared.first.take() {
+            Some(first) => first.discard().await,
+            None => Ok(()),
+        }
     }
 
     async fn fill_home(

@@ -41,7 +41,8 @@ pub(super) struct Prepared {
     pub member: String,
     /// The directory of its workspace in the source, where the lockfile is.
     pub root: String,
-    /// The repositories that were fetched, with the names of their mirrors.
+    /// The repositories that were fetched, with the names of their mirrors: what sandboxes see of
+    /// them while it is prepared, and none of them later.
     pub mirrors: BTreeMap<GitUrl, String>,
     /// The lockfile of both sides.
     pub lockfile: String,
@@ -153,6 +154,7 @@ impl Job<'_> {
         or_unprepared!(self.patch_sides(&mut prepared, &fitted).await?);
         or_unprepared!(self.fetch_dependencies(&mut prepared).await?);
         or_unprepared!(self.make_homes(&mut prepared).await?);
+        self.forget_mirrors(&mut prepared).await?;
         self.keep_lockfiles(&prepared, origin);
         Ok(Ok(prepared))
     }

@@ -68,6 +68,8 @@ struct Asked {
 /// What came of asking for what was missing.
 enum Answer {
     Fetched,
+    /// There is one more mirror, for sandboxes that are yet to be made.
+    Mirrored,
     Failed(String),
 }
 
@@ -179,8 +181,10 @@ impl Job<'_> {
                 }
                 Exit::Code(_) | Exit::Signal(_) => {}
             }
-            if let Answer::Failed(message) = self.answer(&said, &mut asked, prepared).await? {
-                return Ok(Err(Failed::Refused(message)));
+            match self.answer(&said, &mut asked, prepared).await? {
+                Answer::Fetched => {}
+                Answer::Mirrored => self.show_mirrors(prepared, sandboxed).await?,
+                Answer::Failed(message) => return Ok(Err(Failed::Refused(message))),
             }
         }
         Ok(Err(Failed::Limit(format!(
@@ -275,6 +279,11 @@ impl Job<'_> {
                 failed()
             });
         }
+        // A release takes nothing from repositories, unless a patch brought one in.
+        let is_release = matches!(self.task.krate.source, Source::Registry { .. });
+        if is_release && prepared.mirrors.is_empty() {
+            return Ok(failed());
+        }
         let Some(address) = classify::missing_repository(&said.lines) else {
             return Ok(failed());
         };
@@ -286,7 +295,7 @@ impl Job<'_> {
             return Ok(failed());
         }
         Ok(match self.mirror(prepared, &url, self.reach(&url)).await? {
-            Ok(()) => Answer::Fetched,
+            Ok(()) => Answer::Mirrored,
             Err(why) => Answer::Failed(why),
         })
     }
@@ -308,6 +317,16 @@ impl Job<'_> {
             Err(error) if error.is_of_the_repository() => Ok(Err(error.to_string())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Another sandbox over the same directories, with all mirrors that there are now.
+    pub(super) async fn show_mirrors(
+        &self,
+        prepared: &mut Prepared,
+        sandboxed: &mut Sandboxed,
+    ) -> Result<(), AgentError> {
+        let spec = self.sandbox_spec(prepared, &sandboxed.run_dir, "resolve");
+        self.renew(&spec, sandboxed).await
     }
 
     /// How far a repository may be that the crate names: as far as where a person sent us, or else

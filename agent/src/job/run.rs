@@ -175,7 +175,11 @@ impl Job<'_> {
     }
 
     /// Another sandbox over the same writable directory.
-    async fn renew(&self, spec: &SandboxSpec, sandboxed: &mut Sandboxed) -> Result<(), AgentError> {
+    pub(super) async fn renew(
+        &self,
+        spec: &SandboxSpec,
+        sandboxed: &mut Sandboxed,
+    ) -> Result<(), AgentError> {
         let next = self.context.sandbox.create(spec).await?;
         std::mem::replace(&mut sandboxed.instance, next)
             .destroy()
@@ -195,12 +199,22 @@ impl Job<'_> {
         Ok(Sandboxed { instance, run_dir })
     }
 
-    fn sandbox_spec(&self, prepared: &Prepared, run_dir: &RunDir, what: &str) -> SandboxSpec {
+    pub(super) fn sandbox_spec(
+        &self,
+        prepared: &Prepared,
+        run_dir: &RunDir,
+        what: &str,
+    ) -> SandboxSpec {
         let shared = self.context.shared();
         let toolchains = &self.context.toolchains;
         SandboxSpec {
             name: format!("{}-{}-{what}", self.task.krate.id(), self.task.tier),
-            mounts: prepared.dir.mounts(run_dir, toolchains, &shared),
+            mounts: prepared.dir.mounts(
+                run_dir,
+                toolchains,
+                &shared,
+                prepared.mirrors.values().map(String::as_str),
+            ),
             limits: self.context.limits(self.task.options),
         }
     }
