@@ -1,9 +1,7 @@
 //! Every outcome there is: one fixture crate each, through the real binary, against what a person
 //! expects of it. `results.json`, `summary.md` and `index.html` must agree.
 
-use std::collections::BTreeMap;
-
-use ejecta_test_support::{Ended, Lab, docker_or_skip};
+use ejecta_test_support::{Ended, ExpectedCrate, Lab, check_page, check_summary, docker_or_skip};
 use serde_json::Value;
 
 /// What is expected of one crate.
@@ -334,33 +332,16 @@ fn check(lab: &Lab, table: &[Expected], ended: &Ended) {
     let covered = table.iter().filter(|e| e.covered).count();
     assert_eq!(results["coverage"], covered as f64 / table.len() as f64);
     assert_eq!(values(&results["crates"]).count(), table.len());
-    check_summary(&lab.read("out", "summary.md"), table);
-    check_page(&lab.read("out", "index.html"), table);
-    check_crater(lab, table);
-}
-
-/// The file for crater's readers has the same word for each crate and for each side that ran.
-fn check_crater(lab: &Lab, table: &[Expected]) {
-    let ended = lab.ejecta(["report", "out", "--format", "crater-json"]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let results: Value = serde_json::from_str(&ended.stdout).expect("JSON");
-    let rows: Vec<&Value> = values(&results["crates"]).collect();
-    assert_eq!(rows.len(), table.len());
-    for expected in table {
-        let name = expected.krate;
-        let mut rows = rows.iter();
-        let row = rows.find(|row| row["krate"]["Registry"]["name"] == name);
-        let row = row.unwrap_or_else(|| panic!("no {name} in {results}"));
-        let word = row["res"].as_str().expect("a word");
-        let same = word == expected.verdict;
-        let by_chance = expected.verdict == "flaky" && word.starts_with("spurious-");
-        assert!(same || by_chance, "{name}: {word}");
-        for (n, side) in [expected.baseline, expected.candidate].iter().enumerate() {
-            let run = row["runs"][n]["res"].as_str().unwrap_or("");
-            let outcome = side.split(' ').next().unwrap_or("");
-            assert!(run.starts_with(outcome), "{name}: {run} is no {side}");
-        }
-    }
+    let rows: Vec<ExpectedCrate<'_>> = table
+        .iter()
+        .map(|e| ExpectedCrate {
+            name: e.krate,
+            verdict: e.verdict,
+            covered: e.covered,
+        })
+        .collect();
+    check_summary(&lab.read("out", "summary.md"), &rows);
+    check_page(&lab.read("out", "index.html"), &rows);
 }
 
 /// One line of the table, to compare.
@@ -452,59 +433,6 @@ fn side(side: &Value) -> String {
         Some(inner) => format!("{outcome} {kind}({})", inner.join(", ")),
         None => format!("{outcome} {kind}"),
     }
-}
-
-/// The counts, each regressed crate, and each crate that could not be compared.
-fn check_summary(summary: &str, table: &[Expected]) {
-    for (verdict, count) in totals(table) {
-        let row = format!("| {verdict} | {count} | ");
-        assert!(summary.contains(&row), "no {row:?} in\n{summary}");
-    }
-    let mut parts = summary.split("\n## ");
-    let named = |title: &str| {
-        let part = summary.split("\n## ").find(|p| p.starts_with(title));
-        part.unwrap_or_default()
-    };
-    assert!(parts.next().is_some_and(|head| head.starts_with("# ")));
-    let (regressed, not_compared) = (named("Regressed"), named("Not compared"));
-    for e in table {
-        let is_regressed = regressed.contains(&format!("- `{} 1.0.0`: ", e.krate));
-        assert_eq!(is_regressed, e.verdict == "regressed", "{}", e.krate);
-        let is_left_out = not_compared.contains(&format!("- `{}-1.0.0`: ", e.krate));
-        assert_eq!(is_left_out, !e.covered, "{}: {summary}", e.krate);
-    }
-}
-
-/// Each crate is in the section of its verdict, and in no other.
-fn check_page(page: &str, table: &[Expected]) {
-    let sections: BTreeMap<&str, &str> = page
-        .split("<section aria-labelledby=\"")
-        .skip(1)
-        .filter_map(|section| section.split_once('"'))
-        .collect();
-    let verdicts = totals(table);
-    for e in table {
-        let row = format!("<th scope=\"row\">{} <span>1.0.0</span></th>", e.krate);
-        for (name, section) in &sections {
-            let here = section.contains(&row);
-            let should = *name == e.verdict;
-            assert_eq!(here, should, "{} in the section {name}", e.krate);
-        }
-        assert!(sections.contains_key(e.verdict), "no section {}", e.verdict);
-    }
-    for (verdict, count) in verdicts {
-        let legend = format!("<b>{count}</b> <a href=\"#{verdict}\">");
-        assert!(page.contains(&legend), "no {legend:?}");
-    }
-    assert!(!page.contains("<script"), "nothing runs in a report");
-}
-
-fn totals(table: &[Expected]) -> BTreeMap<&str, usize> {
-    let mut totals = BTreeMap::new();
-    for expected in table {
-        *totals.entry(expected.verdict).or_default() += 1;
-    }
-    totals
 }
 
 fn krate<'a>(results: &'a Value, name: &str) -> &'a Value {

@@ -23,7 +23,7 @@ pub fn publish_crates(registry: &LocalRegistry) -> BTreeMap<String, Published> {
     let mut fixtures: Vec<CrateFixture> = fs_err::read_dir(crates_dir())
         .expect("a readable directory")
         .map(|entry| entry.expect("a readable entry").path())
-        .filter(|dir| !dir.ends_with("hostile"))
+        .filter(|dir| dir.is_dir() && !dir.ends_with("hostile"))
         .map(|dir| fixture_from_dir(&dir))
         .collect();
     let has_lockfile = |f: &CrateFixture| f.files.contains_key("Cargo.lock");

@@ -8,6 +8,7 @@
 //!
 //! Helpers panic when a test misuses them: a broken fixture is a broken test.
 
+mod agreement;
 mod archive;
 mod crates;
 mod daemon;
@@ -25,6 +26,7 @@ mod s3;
 mod toolchains;
 mod xz;
 
+pub use agreement::{ExpectedCrate, check_page, check_summary};
 pub use archive::{RawEntry, gzip, hostile_tar, tar_of};
 pub use crates::{crates_dir, publish_crates};
 pub use daemon::{PrivateDocker, SmallDisk, root_or_skip};
