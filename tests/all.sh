@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs every test, setting up what they need first.
 #
-#   tests/all.sh                  installs what is missing (Debian's packages, by apt-get), then runs
-#                                 all tests with everything real; what is missing then is a failure
+#   tests/all.sh                  installs what is missing (Debian's packages by apt-get, an S3 server
+#                                 from PyPI into target/), then runs all tests with everything real;
+#                                 what is missing then is a failure
 #   tests/all.sh --without-docker sets nothing up; the tests that need Docker, PostgreSQL or an S3
 #                                 server are skipped, loudly, where these are missing
 #   tests/all.sh [...] -- ARGS    ARGS go to `cargo test`
@@ -14,7 +15,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --without-docker) docker=0 ;;
     --) shift; break ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/all.sh: unknown option \`$1\`; see --help" >&2; exit 2 ;;
   esac
   shift
@@ -23,7 +24,10 @@ done
 say() { echo "tests/all.sh: $*" >&2; }
 
 need_package() { # need_package COMMAND PACKAGE
-  command -v "$1" >/dev/null && return
+  command -v "$1" >/dev/null || install_package "$1" "$2"
+}
+
+install_package() { # install_package WHAT PACKAGE
   if ! command -v apt-get >/dev/null; then
     say "there is no \`$1\` and no apt-get to install it with; install it, or use --without-docker"
     exit 1
@@ -80,6 +84,23 @@ if [ "$docker" = 1 ]; then
   # A compiler of another age, to compare with.
   EJECTA_TEST_OLD_TOOLCHAIN=$(tests/debian-rust.sh target/debian-rust)
   export EJECTA_TEST_OLD_TOOLCHAIN
+  # A throw-away cluster of it is started by the tests themselves.
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || install_package initdb postgresql
+  if [ -z "${EJECTA_MOTO_SERVER:-}" ] && ! command -v moto_server >/dev/null; then
+    moto=target/moto
+    if ! "$moto/bin/moto_server" --help >/dev/null 2>&1; then
+      python3 -c 'import ensurepip' 2>/dev/null || install_package "python3 -m venv" python3-venv
+      say "installing an S3 server from PyPI (moto[server]) into $moto"
+      rm -rf "$moto"
+      python3 -m venv "$moto"
+      "$moto/bin/pip" install -q --disable-pip-version-check 'moto[server]==5.2.5'
+    fi
+    EJECTA_MOTO_SERVER=$PWD/$moto/bin/moto_server
+    export EJECTA_MOTO_SERVER
+  fi
+  export EJECTA_REQUIRE_POSTGRES=1 EJECTA_REQUIRE_S3=1
+else
+  unset EJECTA_REQUIRE_POSTGRES EJECTA_REQUIRE_S3
 fi
 
 cargo test --workspace --no-fail-fast "$@"

@@ -77,7 +77,7 @@ fn what_thirty_releases_changed_is_told_apart() {
         ("newer-syntax", "fixed", "compiler-error E0658", ""),
         ("says-its-version", "skipped", "1.65", "1.65"),
         ("on-a-newer-one", "skipped", "1.65", ""),
-        ("of-the-newest-edition", "skipped", "2024", ""),
+        ("of-the-newest-edition", "skipped", "1.85", ""),
         // A fixture with a lockfile and a dependency.
         ("program", "test-pass", "", ""),
         (

@@ -204,6 +204,9 @@ fn another_compiler_does_not_go_on_with_an_experiment() {
         );
         fs_err::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("writable");
     }
+    let std = lab.path("other/lib/rustlib/x86_64-unknown-linux-gnu/lib");
+    fs_err::create_dir_all(&std).expect("writable");
+    fs_err::write(std.join("libcore-0.rlib"), "").expect("writable");
     fs_err::remove_file(&link).expect("writable");
     symlink(lab.path("other"), &link).expect("writable");
     let before = lab.read("out", "results.json");

@@ -633,9 +633,14 @@ fn unit_kind(target: &Target) -> UnitKind {
 
 fn unit_key(target: &Target, harness: bool) -> UnitKey {
     let kind = unit_kind(target);
+    let name = match kind {
+        // Before 1.79 cargo calls a library as the manifest does, since then as rustc does.
+        UnitKind::Lib => target.name.replace('-', "_"),
+        _ => target.name.clone(),
+    };
     UnitKey {
         kind,
-        name: target.name.clone(),
+        name,
         // Checked without a harness or with it, a test is the same thing to its readers.
         harness: harness || matches!(kind, UnitKind::Test | UnitKind::Bench),
     }

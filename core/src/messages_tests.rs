@@ -479,3 +479,21 @@ fn a_path_dependency_is_not_the_crate_itself() {
         outcome.reason
     );
 }
+
+#[test]
+fn a_library_has_one_name_in_all_cargos() {
+    let artifact = |name: &str| {
+        format!(
+            r#"{{"reason":"compiler-artifact","package_id":"under-test 0.1.0 (path+file:///x)","manifest_path":"/x/Cargo.toml","target":{{"kind":["lib"],"crate_types":["lib"],"name":"{name}","src_path":"/x/src/lib.rs","edition":"2021","doctest":true,"test":true}},"profile":{{"opt_level":"0","debuginfo":0,"debug_assertions":true,"overflow_checks":true,"test":false}},"features":[],"filenames":[],"executable":null,"fresh":false}}"#
+        )
+    };
+    // Cargo 1.65 and 1.95.
+    for name in ["under-test", "under_test"] {
+        let outcome = read_with(&artifact(name), "", StepExit::Code(0), false).0;
+        assert!(
+            units(&outcome).contains(&"lib under_test: Pass".to_owned()),
+            "{:?}",
+            units(&outcome)
+        );
+    }
+}

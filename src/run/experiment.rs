@@ -241,6 +241,8 @@ pub async fn create(
     };
     let home = Home::take(dir)?;
     if home.database().exists() && kept(&home).await?.1.is_some() {
+        // As it was written: that is what its writer knows it by.
+        let dir = args.out.as_deref().unwrap_or(dir);
         let shown = dir.display();
         return Err(
             Failure::input(format!("`{shown}` holds an experiment already"))
