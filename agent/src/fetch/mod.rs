@@ -2,9 +2,9 @@
 //!
 //! git reads what strangers wrote, so it runs where crates run: in a sandbox without a network.
 //! The one thing that this sandbox has and no other is a Unix socket, behind which this process
-//! lets it speak to the host and port of the repository's address ([`proxy`]), and to nobody else.
+//! lets it speak to the host and port of the repository's address (`proxy`), and to nobody else.
 //! Inside, a forwarding program stands in for that as an HTTP proxy. What comes out is copied,
-//! bounded and checked ([`tree`]), and kept in the store: a tree by address and commit, a mirror
+//! bounded and checked (`tree`), and kept in the store: a tree by address and commit, a mirror
 //! for cargo's git dependencies by address and content. Both are read-only from then on.
 //!
 //! No credentials are ever sent. Submodules are not fetched.

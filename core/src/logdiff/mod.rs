@@ -4,7 +4,7 @@
 //! name other hashes. So a log is taken apart into blocks (a diagnostic, a panic, a line of a test);
 //! blocks that both sides have, wherever they stand, are taken out, and so are those that say
 //! nothing. Where errors are left, warnings are not shown. Only what remains is compared line by
-//! line, by `imara-diff`, and of that no more than [`MAX_COMPARED`] lines: two logs of a million
+//! line, by `imara-diff`, and of that no more than `MAX_COMPARED` lines: two logs of a million
 //! lines in no common order would hold any algorithm up.
 //!
 //! This module knows nothing of pages or colours.

@@ -1,7 +1,7 @@
 //! What the bot says: pure renderers from values to Markdown.
 //!
-//! All text from outside stands in code ([`markdown`]), so that nobody is called and nothing is
-//! linked by it. Answers fit into one comment ([`fit`]).
+//! All text from outside stands in code (`markdown`), so that nobody is called and nothing is
+//! linked by it. Answers fit into one comment (`fit`).
 
 mod fit;
 mod markdown;

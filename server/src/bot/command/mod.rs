@@ -1,7 +1,7 @@
 //! What people write to the bot, and what it means.
 //!
-//! Pure: a comment's text in, commands and mistakes out. Which lines count is in [`lines`], how a
-//! line is split in [`words`], what an argument may be in [`args`]; every value is read by the
+//! Pure: a comment's text in, commands and mistakes out. Which lines count is in `lines`, how a
+//! line is split in `words`, what an argument may be in `args`; every value is read by the
 //! domain's own parser. A mistake knows the word that is wrong, what is allowed there, and the
 //! nearest guess.
 
