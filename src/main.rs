@@ -3,6 +3,7 @@
 mod cli;
 mod error;
 mod exit;
+mod planner;
 mod report;
 mod run;
 

@@ -5,10 +5,12 @@
 
 pub mod capability;
 pub mod classify;
+pub mod client;
 pub mod cluster;
 pub mod compare;
 pub mod denylist;
 pub mod docs_rs;
+pub mod estimate;
 pub mod experiment;
 pub mod git;
 mod harness;

@@ -9,7 +9,10 @@ pub mod api;
 pub mod auth;
 pub mod blobs;
 pub mod bot;
+pub mod experiments;
+pub mod facts;
 pub mod logs;
+pub mod planning;
 pub mod store;
 
 mod coordinator;

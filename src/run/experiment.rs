@@ -1,28 +1,26 @@
 //! The experiment of a run: made anew from the command line, or found again in its directory.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ejecta_core::denylist::Denylist;
 use ejecta_core::experiment::{CapLints, Config, Experiment, ExperimentName};
-use ejecta_core::krate::CrateName;
 use ejecta_core::limits::Limits;
 use ejecta_core::mode::Mode;
-use ejecta_core::plan::Plan;
-use ejecta_core::report::Popularity;
 use ejecta_core::toolchain::{PatchSource, ToolchainSource, ToolchainSpec};
 use ejecta_registry::Registry;
+use ejecta_server::facts;
+use ejecta_server::planning::Planned;
 use ejecta_server::store::{Filter, NewExperiment, SqliteStore, Store as _};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::machine;
-use super::report::facts;
 use super::repositories::Repositories;
-use super::select::{self, Notes, Place};
+use super::select::{Notes, Place};
 use super::setup::Setup;
 use crate::cli::RunArgs;
 use crate::error::Failure;
+use crate::planner;
 
 /// The list that comes with ejecta.
 const DENYLIST: &str = include_str!("../../denylist.toml");
@@ -97,15 +95,8 @@ pub struct Begun {
     state: State,
 }
 
-/// What is known of an experiment that is not kept yet.
-struct New {
-    plan: Plan,
-    snapshot: Option<String>,
-    popularity: BTreeMap<CrateName, Popularity>,
-}
-
 enum State {
-    New(Box<New>),
+    New(Box<Planned>),
     Kept(SqliteStore),
 }
 
@@ -117,26 +108,23 @@ impl Begun {
     pub async fn open(self) -> Result<Opened, Failure> {
         let store = match self.state {
             State::Kept(store) => store,
-            State::New(new) => {
+            State::New(planned) => {
                 let store = SqliteStore::open(&self.home.database()).await?;
-                let entries = &new.plan.entries;
+                let Planned {
+                    entries,
+                    snapshot,
+                    mut facts,
+                    ..
+                } = *planned;
+                facts.insert(facts::SETUP, json!(self.setup));
+                let plain = NewExperiment::plain(&self.experiment, &entries);
                 store
-                    .create(&NewExperiment::plain(&self.experiment, entries))
+                    .create(&NewExperiment {
+                        snapshot,
+                        facts,
+                        ..plain
+                    })
                     .await?;
-                let setup = json!(self.setup);
-                let name = &self.experiment.name;
-                if let Some(snapshot) = &new.snapshot {
-                    let snapshot = json!(snapshot);
-                    store.set_fact(name, facts::SNAPSHOT, &snapshot).await?;
-                }
-                if !new.popularity.is_empty() {
-                    let text = json!(new.popularity).to_string();
-                    store
-                        .set_fact(name, facts::POPULARITY, &json!(text))
-                        .await?;
-                }
-                // The last one: without it the experiment was never begun.
-                store.set_fact(name, facts::SETUP, &setup).await?;
                 store
             }
         };
@@ -230,7 +218,7 @@ pub async fn create(
         repositories,
         seed: args.seed,
     };
-    let selected = select::find(&args.crates, &place, notes).await?;
+    let planned = planner::draw(&args.crates, &place, &denylist, notes).await?;
     let name = name(args, now)?;
     let experiment = Experiment {
         name,
@@ -254,15 +242,7 @@ pub async fn create(
         home,
         experiment,
         setup: Setup::of(args),
-        state: State::New(Box::new(New {
-            plan: if selected.in_order {
-                Plan::in_order(selected.crates, &denylist)
-            } else {
-                Plan::new(selected.crates, &denylist, args.seed)
-            },
-            snapshot: selected.snapshot,
-            popularity: selected.popularity,
-        })),
+        state: State::New(Box::new(planned)),
     })
 }
 

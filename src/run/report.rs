@@ -7,34 +7,13 @@ use ejecta_core::experiment::Experiment;
 use ejecta_core::report::model::{self, Results};
 use ejecta_core::report::{Entry, Input, Tier, TierState, html, markdown, retry};
 use ejecta_core::toolchain::ToolchainInfo;
+use ejecta_server::facts;
 use ejecta_server::store::{JobState, Store, all_results};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::setup::Setup;
 use crate::error::Failure;
-
-/// The names of the facts that a run keeps beside its experiment.
-pub mod facts {
-    /// The choices that go on with it: [`crate::run::setup::Setup`].
-    pub const SETUP: &str = "setup";
-    /// When the first run started.
-    pub const STARTED: &str = "started";
-    /// When the last job ended.
-    pub const FINISHED: &str = "finished";
-    /// What the baseline said of itself.
-    pub const BASELINE: &str = "baseline";
-    /// What the candidate said of itself.
-    pub const CANDIDATE: &str = "candidate";
-    /// The sandbox, for people.
-    pub const SANDBOX: &str = "sandbox";
-    /// Which state of the registry the crates were chosen from.
-    pub const SNAPSHOT: &str = "snapshot";
-    /// What the crates mean to others, as JSON in a text: it is long, and seldom read.
-    pub const POPULARITY: &str = "popularity";
-    /// Requests to the registry, of all runs together.
-    pub const TRAFFIC: &str = "traffic";
-}
 
 /// The file names of a report in its directory.
 pub const PAGE: &str = "index.html";

@@ -53,6 +53,9 @@ pub enum StoreError {
     /// There is an experiment of that name already.
     #[error("create the experiment `{0}`: there is one of that name")]
     ExperimentExists(ExperimentName),
+    /// A command of that key was carried out before, and made another experiment, or this one.
+    #[error("carry the command out: it was carried out before, for the experiment `{0}`")]
+    Commanded(ExperimentName),
     /// There is no experiment of that name.
     #[error("find the experiment `{0}`: there is none of that name")]
     UnknownExperiment(ExperimentName),
@@ -80,6 +83,7 @@ impl StoreError {
             Self::Unusable { .. }
             | Self::NewerSchema { .. }
             | Self::ExperimentExists(_)
+            | Self::Commanded(_)
             | Self::UnknownExperiment(_)
             | Self::Corrupt { .. } => ErrorClass::Permanent,
             Self::Bug { .. } => ErrorClass::Bug,
@@ -101,7 +105,10 @@ impl StoreError {
             Self::Unusable { .. } | Self::Corrupt { .. } => {
                 Some("it may be damaged, or closed to this user, or no database of ejecta")
             }
-            Self::UnknownExperiment(_) | Self::Conflict { .. } | Self::Bug { .. } => None,
+            Self::Commanded(_)
+            | Self::UnknownExperiment(_)
+            | Self::Conflict { .. }
+            | Self::Bug { .. } => None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Experiments as a store knows them: filed, listed, edited, moved on.
 
+use std::collections::BTreeMap;
+
 use ejecta_core::capability::Requirements;
 use ejecta_core::experiment::{Config, Experiment};
 use ejecta_core::lifecycle::{Edited, State};
@@ -23,6 +25,10 @@ pub struct NewExperiment<'a> {
     /// What was read of the registry when the plan was made, such as the commit of its index: JSON
     /// that the store keeps as it is.
     pub snapshot: Option<serde_json::Value>,
+    /// Small facts about it, kept in the same moment ([`Store::facts`](super::Store::facts)).
+    pub facts: BTreeMap<&'a str, serde_json::Value>,
+    /// The key of the command that makes it: no other command of this key makes another.
+    pub command: Option<&'a str>,
 }
 
 impl<'a> NewExperiment<'a> {
@@ -35,6 +41,8 @@ impl<'a> NewExperiment<'a> {
             requirements: Requirements::default(),
             parent: None,
             snapshot: None,
+            facts: BTreeMap::new(),
+            command: None,
         }
     }
 }
@@ -50,6 +58,8 @@ pub struct Filed {
     pub state: State,
     /// Since when it is in this state.
     pub since: Timestamp,
+    /// When its first job was granted.
+    pub started: Option<Timestamp>,
     /// Higher comes first.
     pub priority: i32,
     /// What it asks of agents.
@@ -117,6 +127,11 @@ pub struct Edit<'a> {
     pub config: Option<&'a Config>,
     /// Its crates.
     pub plan: Option<Replan<'a>>,
+    /// Small facts about it that change with the rest; others stay.
+    pub facts: BTreeMap<&'a str, serde_json::Value>,
+    /// The key of the command that edits it: a command of this key that was carried out before
+    /// changes nothing.
+    pub command: Option<&'a str>,
 }
 
 impl Edit<'_> {
@@ -138,6 +153,8 @@ impl Edit<'_> {
 pub enum EditEnd {
     /// All of it was changed.
     Done,
+    /// A command of this key was carried out before: nothing was changed now.
+    Repeated,
     /// Nothing was changed: in this state this part cannot be.
     TooLate(State, Edited),
 }

@@ -73,7 +73,12 @@ pub trait Store: Send + Sync {
 
     /// Changes parts of an experiment, all or none, where [`ejecta_core::lifecycle::may_edit`]
     /// allows it.
-    async fn edit(&self, name: &ExperimentName, edit: &Edit<'_>) -> Result<EditEnd, StoreError>;
+    async fn edit(
+        &self,
+        name: &ExperimentName,
+        edit: &Edit<'_>,
+        now: Timestamp,
+    ) -> Result<EditEnd, StoreError>;
 
     /// Moves an experiment on by the table of [`State::after`]: from `from`, or, where that is
     /// `None`, from whatever state it is in. Of several calls at once from one state one moves it.
@@ -86,6 +91,17 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Moved, StoreError>;
 
+    /// The experiment that the command of this key made or changed, if it was carried out.
+    async fn commanded(&self, key: &str) -> Result<Option<ExperimentName>, StoreError>;
+
+    /// Remembers that the command of this key was carried out; says whether it is the first time.
+    async fn remember_command(
+        &self,
+        key: &str,
+        name: &ExperimentName,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
     /// Keeps a small fact about the experiment, in place of an older one with that key.
     async fn set_fact(
         &self,
@@ -93,6 +109,13 @@ pub trait Store: Send + Sync {
         key: &str,
         value: &serde_json::Value,
     ) -> Result<(), StoreError>;
+
+    /// One fact about the experiment.
+    async fn fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+    ) -> Result<Option<serde_json::Value>, StoreError>;
 
     /// All facts about the experiment.
     async fn facts(

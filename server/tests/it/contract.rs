@@ -65,6 +65,8 @@ macro_rules! contract_of {
                 experiments_have_their_papers
                 experiments_are_listed_in_pages
                 a_large_plan_can_be_replaced
+                a_command_is_carried_out_once
+                the_first_grant_is_remembered
                 an_experiment_is_edited_until_it_starts
                 a_state_is_moved_by_one
                 an_experiment_lives_from_queue_to_report
@@ -196,7 +198,7 @@ pub async fn unknown_experiments_are_errors(store: Shared) {
         store.verdicts(&none, 0, 10).await.err(),
         store.verdict_counts(&none).await.err(),
         store.news(&none, 0, 10).await.err(),
-        store.edit(&none, &Edit::default()).await.err(),
+        store.edit(&none, &Edit::default(), at(1)).await.err(),
         store.move_on(&none, None, Change::Abort, at(1)).await.err(),
         store.requeue(&none, Requeue::Leased, at(1)).await.err(),
         store.requeue(&none, Requeue::GivenUp, at(1)).await.err(),

@@ -12,7 +12,7 @@ use ejecta_core::queue::{AfterLoss, MAX_SIZE};
 use ejecta_core::retry::Parent;
 use ejecta_server::store::{
     Claimed, Edit, EditEnd, Filter, JobState, Loss, Moved, NewExperiment, Order, Released, Replan,
-    Requeue, Setback, Store, Submitted, all_results,
+    Requeue, Setback, Store, StoreError, Submitted, all_results,
 };
 use serde_json::json;
 
@@ -140,7 +140,7 @@ pub async fn a_large_plan_can_be_replaced(store: Shared) {
         }),
         ..Edit::default()
     };
-    let edited = store.edit(&name("e"), &edit).await.expect("ok");
+    let edited = store.edit(&name("e"), &edit, at(1)).await.expect("ok");
     assert_eq!(edited, EditEnd::Done);
     let counts = store.counts(&name("e")).await.expect("ok");
     assert_eq!((counts.total(), counts.unfinished()), (11_000, 11_000));
@@ -165,8 +165,9 @@ pub async fn an_experiment_is_edited_until_it_starts(store: Shared) {
             plan: &two,
             snapshot: Some(&json!("s")),
         }),
+        ..Edit::default()
     };
-    let edited = store.edit(&name("e"), &edit).await.expect("ok");
+    let edited = store.edit(&name("e"), &edit, at(1)).await.expect("ok");
     assert_eq!(edited, EditEnd::Done);
     let filed = store.experiment(&name("e")).await.expect("ok");
     let filed = filed.expect("kept");
@@ -188,7 +189,7 @@ pub async fn an_experiment_is_edited_until_it_starts(store: Shared) {
         config: Some(&config),
         ..Edit::default()
     };
-    let refused = store.edit(&name("e"), &both).await.expect("ok");
+    let refused = store.edit(&name("e"), &both, at(1)).await.expect("ok");
     assert_eq!(refused, EditEnd::TooLate(State::Running, Edited::Config));
     let filed = store.experiment(&name("e")).await.expect("ok");
     assert_eq!(filed.expect("kept").priority, 5);
@@ -197,7 +198,7 @@ pub async fn an_experiment_is_edited_until_it_starts(store: Shared) {
         ..Edit::default()
     };
     assert_eq!(
-        store.edit(&name("e"), &one).await.expect("ok"),
+        store.edit(&name("e"), &one, at(1)).await.expect("ok"),
         EditEnd::Done
     );
     let counts = store.counts(&name("e")).await.expect("ok");
@@ -319,7 +320,7 @@ pub async fn priority_comes_first(store: Shared) {
         priority: Some(10),
         ..Edit::default()
     };
-    store.edit(&name("low"), &edit).await.expect("ok");
+    store.edit(&name("low"), &edit, at(1)).await.expect("ok");
     assert_eq!(whose(&claim(&*store, 0, 4).await), "low low low middle");
 }
 
@@ -568,4 +569,65 @@ pub async fn leases_of_one_agent_can_be_given_back(store: Shared) {
         (2, 0, 0)
     );
     assert_eq!(granted(&claim(&*store, 1, 9).await), ["c0 lib", "c1 lib"]);
+}
+
+pub async fn a_command_is_carried_out_once(store: Shared) {
+    let (one, two) = (experiment("one", Scope::Lib), experiment("two", Scope::Lib));
+    let entries = plan(2);
+    let make = |experiment| NewExperiment {
+        facts: [("by", json!("somebody"))].into(),
+        command: Some("make"),
+        ..NewExperiment::plain(experiment, &entries)
+    };
+    assert_eq!(store.commanded("make").await.expect("ok"), None);
+    store.create(&make(&one)).await.expect("the first time");
+    let facts = store.facts(&name("one")).await.expect("ok");
+    assert_eq!(facts.get("by"), Some(&json!("somebody")));
+    let fact = store.fact(&name("one"), "by").await.expect("ok");
+    assert_eq!(fact, Some(json!("somebody")));
+    let again = store
+        .create(&make(&two))
+        .await
+        .expect_err("the second time");
+    assert!(
+        matches!(&again, StoreError::Commanded(made) if *made == name("one")),
+        "{again}"
+    );
+    assert_eq!(store.experiment(&name("two")).await.expect("ok"), None);
+    let made = store.commanded("make").await.expect("ok");
+    assert_eq!(made, Some(name("one")));
+
+    let raise = |priority| Edit {
+        priority: Some(priority),
+        facts: [("by", json!(priority))].into(),
+        command: Some("raise"),
+        ..Edit::default()
+    };
+    for (priority, end) in [(5, EditEnd::Done), (7, EditEnd::Repeated)] {
+        let edited = store.edit(&name("one"), &raise(priority), at(1)).await;
+        assert_eq!(edited.expect("ok"), end);
+    }
+    let filed = store.experiment(&name("one")).await.expect("ok");
+    assert_eq!(filed.expect("kept").priority, 5);
+    let fact = store.fact(&name("one"), "by").await.expect("ok");
+    assert_eq!(fact, Some(json!(5)));
+    for first in [true, false] {
+        let remembered = store.remember_command("end", &name("one"), at(2)).await;
+        assert_eq!(remembered.expect("ok"), first);
+    }
+    let unknown = store.remember_command("x", &name("none"), at(2)).await;
+    assert!(matches!(unknown, Err(StoreError::UnknownExperiment(_))));
+}
+
+pub async fn the_first_grant_is_remembered(store: Shared) {
+    with(&store, 2).await;
+    let started = async || {
+        let filed = store.experiment(&name("e")).await.expect("ok");
+        filed.expect("kept").started
+    };
+    assert_eq!(started().await, None);
+    for seconds in [3, 4] {
+        claim(&*store, seconds, 1).await;
+        assert_eq!(started().await, Some(at(3)), "{seconds}");
+    }
 }

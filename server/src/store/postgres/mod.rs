@@ -74,6 +74,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "fleet",
         include_str!("../../../migrations/postgres/0002_fleet.sql"),
     ),
+    (
+        3,
+        "service",
+        include_str!("../../../migrations/postgres/0003_service.sql"),
+    ),
 ];
 
 /// How long a call waits for a connection.

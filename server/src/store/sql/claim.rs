@@ -189,7 +189,8 @@ async fn start(
 ) -> Result<(), StoreError> {
     if candidate.queued_state {
         sqlx::query(
-            "UPDATE experiments SET state = 'running', since = $1
+            "UPDATE experiments SET state = 'running', since = $1,
+                 started = coalesce(started, $1)
              WHERE id = $2 AND state = 'queued'",
         )
         .bind(claim.now.as_millisecond())

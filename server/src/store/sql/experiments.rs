@@ -11,7 +11,7 @@ use sqlx::QueryBuilder;
 
 use super::counters::Deltas;
 use super::{Connection, Database, analyze, requeue};
-use crate::store::codec::{decode, encode, signed, tier_number, time};
+use crate::store::codec::{decode, encode, experiment_name, maybe_time, signed, tier_number, time};
 use crate::store::{
     Edit, EditEnd, Filed, Filter, Moved, NewExperiment, Order, Requeue, StoreError,
 };
@@ -20,6 +20,11 @@ use crate::store::{
 const ENTRIES_AT_ONCE: usize = 5000;
 
 pub(super) async fn create(db: &mut Connection, new: &NewExperiment<'_>) -> Result<(), StoreError> {
+    if let Some(key) = new.command
+        && let Some(made) = commanded(db, key).await?
+    {
+        return Err(StoreError::Commanded(made));
+    }
     let experiment = new.experiment;
     let created = experiment.created.as_millisecond();
     let id: Option<i64> = sqlx::query_scalar(
@@ -41,6 +46,15 @@ pub(super) async fn create(db: &mut Connection, new: &NewExperiment<'_>) -> Resu
     let Some(id) = id else {
         return Err(StoreError::ExperimentExists(experiment.name.clone()));
     };
+    if let Some(key) = new.command
+        && !remember_command(db, key, id, experiment.created).await?
+    {
+        // Somebody else was faster, just now; whoever asks again is told for which experiment.
+        return Err(StoreError::Conflict {
+            source: "another coordinator carries the same command out".into(),
+        });
+    }
+    insert_facts(db, id, &new.facts).await?;
     insert_plan(db, id, new.plan).await?;
     queue_all(db, id, experiment.config.scope).await?;
     analyze(db, new.plan.len()).await
@@ -96,7 +110,7 @@ async fn queue_all(db: &mut Connection, id: i64, scope: Scope) -> Result<(), Sto
 macro_rules! columns {
     ($rest:literal) => {
         concat!(
-            "SELECT e.id, e.body, e.state, e.since, e.priority, e.requirements, e.parent, e.snapshot
+            "SELECT e.id, e.body, e.state, e.since, e.started, e.priority, e.requirements, e.parent, e.snapshot
              FROM experiments e ",
             $rest
         )
@@ -108,6 +122,7 @@ type Row = (
     String,
     String,
     i64,
+    Option<i64>,
     i64,
     String,
     Option<String>,
@@ -115,13 +130,14 @@ type Row = (
 );
 
 fn filed(row: Row) -> Result<Filed, StoreError> {
-    let (number, body, state, since, priority, requirements, parent, snapshot) = row;
+    let (number, body, state, since, started, priority, requirements, parent, snapshot) = row;
     let json = |what, text: Option<String>| text.map(|text| decode(what, &text)).transpose();
     Ok(Filed {
         number,
         experiment: decode("an experiment", &body)?,
         state: read_state(&state)?,
         since: time(since)?,
+        started: maybe_time(started)?,
         priority: i32::try_from(priority)
             .map_err(|error| StoreError::corrupt("a priority", error))?,
         requirements: decode("requirements", &requirements)?,
@@ -204,11 +220,23 @@ pub(super) async fn edit(
     db: &mut Connection,
     name: &ExperimentName,
     edit: &Edit<'_>,
+    now: Timestamp,
 ) -> Result<EditEnd, StoreError> {
     let held = hold(db, name).await?;
+    if let Some(key) = edit.command
+        && commanded(db, key).await?.is_some()
+    {
+        return Ok(EditEnd::Repeated);
+    }
     if let Some(part) = edit.parts().find(|part| !may_edit(held.state, *part)) {
         return Ok(EditEnd::TooLate(held.state, part));
     }
+    if let Some(key) = edit.command
+        && !remember_command(db, key, held.number, now).await?
+    {
+        return Ok(EditEnd::Repeated);
+    }
+    insert_facts(db, held.number, &edit.facts).await?;
     let old = held.experiment;
     let experiment = Experiment {
         selection: edit.plan.map_or(old.selection, |p| p.selection.to_owned()),
@@ -306,6 +334,39 @@ pub(super) async fn requeue(
     Ok(requeued)
 }
 
+pub(super) async fn commanded(
+    db: &mut Connection,
+    key: &str,
+) -> Result<Option<ExperimentName>, StoreError> {
+    let name: Option<String> = sqlx::query_scalar(
+        "SELECT e.name FROM commands c JOIN experiments e ON e.id = c.experiment_id
+         WHERE c.key = $1",
+    )
+    .bind(key)
+    .fetch_optional(db)
+    .await?;
+    name.map(experiment_name).transpose()
+}
+
+/// Says whether it is the first time.
+pub(super) async fn remember_command(
+    db: &mut Connection,
+    key: &str,
+    id: i64,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let first = sqlx::query(
+        "INSERT INTO commands (key, experiment_id, done) VALUES ($1, $2, $3)
+         ON CONFLICT (key) DO NOTHING",
+    )
+    .bind(key)
+    .bind(id)
+    .bind(now.as_millisecond())
+    .execute(db)
+    .await?;
+    Ok(first.rows_affected() == 1)
+}
+
 pub(super) async fn set_fact(
     db: &mut Connection,
     name: &ExperimentName,
@@ -313,6 +374,26 @@ pub(super) async fn set_fact(
     value: &serde_json::Value,
 ) -> Result<(), StoreError> {
     let id = super::experiment_id(db, name).await?;
+    insert_fact(db, id, key, value).await
+}
+
+async fn insert_facts(
+    db: &mut Connection,
+    id: i64,
+    facts: &BTreeMap<&str, serde_json::Value>,
+) -> Result<(), StoreError> {
+    for (key, value) in facts {
+        insert_fact(db, id, key, value).await?;
+    }
+    Ok(())
+}
+
+async fn insert_fact(
+    db: &mut Connection,
+    id: i64,
+    key: &str,
+    value: &serde_json::Value,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO facts (experiment_id, key, value) VALUES ($1, $2, $3)
          ON CONFLICT (experiment_id, key) DO UPDATE SET value = excluded.value",
@@ -323,6 +404,21 @@ pub(super) async fn set_fact(
     .execute(db)
     .await?;
     Ok(())
+}
+
+pub(super) async fn fact(
+    db: &mut Connection,
+    name: &ExperimentName,
+    key: &str,
+) -> Result<Option<serde_json::Value>, StoreError> {
+    let id = super::experiment_id(db, name).await?;
+    let fact: Option<String> =
+        sqlx::query_scalar("SELECT value FROM facts WHERE experiment_id = $1 AND key = $2")
+            .bind(id)
+            .bind(key)
+            .fetch_optional(db)
+            .await?;
+    fact.map(|fact| decode("a fact", &fact)).transpose()
 }
 
 pub(super) async fn facts(

@@ -67,8 +67,13 @@ impl Store for Backend {
         reading!(self, |db| experiments::plan(&mut db, name))
     }
 
-    async fn edit(&self, name: &ExperimentName, edit: &Edit<'_>) -> Result<EditEnd, StoreError> {
-        writing!(self, |db| experiments::edit(&mut db, name, edit))
+    async fn edit(
+        &self,
+        name: &ExperimentName,
+        edit: &Edit<'_>,
+        now: Timestamp,
+    ) -> Result<EditEnd, StoreError> {
+        writing!(self, |db| experiments::edit(&mut db, name, edit, now))
     }
 
     async fn move_on(
@@ -83,6 +88,22 @@ impl Store for Backend {
         ))
     }
 
+    async fn commanded(&self, key: &str) -> Result<Option<ExperimentName>, StoreError> {
+        reading!(self, |db| experiments::commanded(&mut db, key))
+    }
+
+    async fn remember_command(
+        &self,
+        key: &str,
+        name: &ExperimentName,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        writing!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            experiments::remember_command(&mut db, key, id, now).await
+        })
+    }
+
     async fn set_fact(
         &self,
         name: &ExperimentName,
@@ -90,6 +111,14 @@ impl Store for Backend {
         value: &serde_json::Value,
     ) -> Result<(), StoreError> {
         writing!(self, |db| experiments::set_fact(&mut db, name, key, value))
+    }
+
+    async fn fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+    ) -> Result<Option<serde_json::Value>, StoreError> {
+        reading!(self, |db| experiments::fact(&mut db, name, key))
     }
 
     async fn facts(

@@ -78,6 +78,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "fleet",
         include_str!("../../../migrations/sqlite/0002_fleet.sql"),
     ),
+    (
+        3,
+        "service",
+        include_str!("../../../migrations/sqlite/0003_service.sql"),
+    ),
 ];
 
 /// How long a call waits for another program that holds the database.
