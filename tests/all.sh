@@ -99,8 +99,21 @@ if [ "$docker" = 1 ]; then
     export EJECTA_MOTO_SERVER
   fi
   export EJECTA_REQUIRE_POSTGRES=1 EJECTA_REQUIRE_S3=1
+  if [ -z "${EJECTA_PROMETHEUS_PYTHON:-}" ]; then
+    checkers=target/checkers
+    if ! "$checkers/bin/python" -c 'import prometheus_client' 2>/dev/null; then
+      python3 -c 'import ensurepip' 2>/dev/null || install_package "python3 -m venv" python3-venv
+      say "installing Prometheus' own parser from PyPI (prometheus_client) into $checkers"
+      rm -rf "$checkers"
+      python3 -m venv "$checkers"
+      "$checkers/bin/pip" install -q --disable-pip-version-check 'prometheus_client==0.26.0'
+    fi
+    EJECTA_PROMETHEUS_PYTHON=$PWD/$checkers/bin/python
+    export EJECTA_PROMETHEUS_PYTHON
+  fi
+  export EJECTA_REQUIRE_PROMETHEUS=1
 else
-  unset EJECTA_REQUIRE_POSTGRES EJECTA_REQUIRE_S3
+  unset EJECTA_REQUIRE_POSTGRES EJECTA_REQUIRE_S3 EJECTA_REQUIRE_PROMETHEUS
 fi
 
 cargo test --workspace --no-fail-fast "$@"

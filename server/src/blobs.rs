@@ -27,6 +27,8 @@ use crate::store::ErrorClass;
 const LEVEL: i32 = 3;
 /// The largest log that is read back, in bytes: more than a submission can have.
 const MAX_LOG_BYTES: u64 = 1 << 28;
+/// The object that a probe writes.
+const PROBE: &str = ".probe";
 /// How often and how long a request to S3 is tried. Agents try again, too.
 const RETRIES: usize = 3;
 const RETRY_TIME: Duration = Duration::from_secs(20);
@@ -152,6 +154,15 @@ impl Blobs {
         let put = self.objects.put(&path, bytes.into()).await;
         put.map_err(failed("keep", key))?;
         Ok(())
+    }
+
+    /// Whether an object could be kept now: one that says nothing is, under a name that no
+    /// experiment has.
+    ///
+    /// # Errors
+    /// [`BlobError::Store`].
+    pub async fn probe(&self) -> Result<(), BlobError> {
+        self.put(PROBE, Vec::new()).await
     }
 
     /// An object, if there is one of that key.

@@ -20,14 +20,15 @@ use ejecta_core::protocol::{
 };
 use ejecta_core::queue::{self, AfterLoss};
 use jiff::Timestamp;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, broadcast, watch};
 
 use crate::event::Event;
 use crate::logs::{LogError, Logs};
 use crate::store::{
-    Beat, Beats, Claim, Claimed, Counts, LeasedJob, Lost, Released, Setback, Sighting, Store,
-    StoreError, Submitted,
+    Beat, Beats, Claim, Claimed, Counts, LeasedJob, Lost, Measured, Released, Setback, Sighting,
+    Store, StoreError, Submitted,
 };
+use crate::watch::{Telemetry, Watching};
 
 /// Reads the time. The edge of a role has the real one.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -55,6 +56,8 @@ pub struct Settings {
     /// How long a job may stay where it is, as far as its agent says, before it is taken away. Less
     /// than the longest step takes would be too short.
     pub stuck: Duration,
+    /// What is shown of it, and to whom.
+    pub watching: Watching,
 }
 
 impl Default for Settings {
@@ -64,6 +67,7 @@ impl Default for Settings {
             lease: Duration::from_secs(60),
             retry_after: Duration::from_millis(200),
             stuck: Duration::from_secs(3600),
+            watching: Watching::default(),
         }
     }
 }
@@ -113,6 +117,8 @@ pub struct Coordinator {
     logs: Logs,
     clock: Clock,
     settings: Settings,
+    telemetry: Arc<Telemetry>,
+    stopping: watch::Sender<bool>,
     events: broadcast::Sender<Event>,
     /// A submission writes its job's logs before its record commits. Whoever does that for a job
     /// holds the job's turn, so that a stale lease cannot write over the logs of the winner. (Where several
@@ -131,8 +137,11 @@ impl Coordinator {
         settings: Settings,
     ) -> Self {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let telemetry = Arc::new(Telemetry::default());
         Self {
-            store,
+            store: Arc::new(Measured::new(store, Arc::clone(&telemetry))),
+            telemetry,
+            stopping: watch::Sender::new(false),
             logs: logs.into(),
             clock,
             settings,
@@ -145,6 +154,41 @@ impl Coordinator {
     /// The store it stands on.
     pub fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// Where logs are kept.
+    pub fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// Its choices.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it measures of itself.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+
+    /// Says that no more work is taken: whoever follows is let go, and it is not ready any more.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Whether it stops.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Tells when it stops.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Agents that were seen at this time or later are alive.
+    pub fn alive_since(&self) -> Timestamp {
+        before(self.now(), self.settings.lease)
     }
 
     /// The time, as it sees it.
@@ -193,6 +237,9 @@ impl Coordinator {
             })
             .await?;
         self.tell_claimed(&claimed, &request.agent);
+        for job in claimed.granted.iter().filter(|job| job.attempt == 1) {
+            self.telemetry.waited(since(job.created, now));
+        }
         let lease_ms = millis(self.settings.lease);
         let grants = claimed.granted.into_iter().map(|job| Grant {
             lease: job.lease,
@@ -282,6 +329,7 @@ impl Coordinator {
             Submitted::Repeated => Ok(SubmitResponse::Repeated),
             Submitted::Committed(counts) => {
                 let judged = compare::judge_job(&request.record);
+                self.telemetry.worked(since(job.granted, now));
                 self.tell(Event::JobFinished {
                     experiment: job.experiment,
                     job: job.job,
@@ -449,6 +497,7 @@ impl Coordinator {
 
     /// Nobody need listen.
     fn tell(&self, event: Event) {
+        self.telemetry.event(&event);
         let _ = self.events.send(event);
     }
 
@@ -554,6 +603,11 @@ fn new_lease() -> Result<LeaseId, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(LeaseId(format!("{:032x}", u128::from_be_bytes(bytes))))
+}
+
+/// How long ago that was; clocks may disagree, and then it was just now.
+fn since(then: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(then).try_into().unwrap_or_default()
 }
 
 /// The time `duration` before `now`.

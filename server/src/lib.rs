@@ -14,6 +14,7 @@ pub mod facts;
 pub mod logs;
 pub mod planning;
 pub mod store;
+pub mod watch;
 
 mod coordinator;
 mod event;

@@ -19,6 +19,9 @@ use crate::store::ErrorClass;
 /// The longest crate id that becomes a directory's name, in bytes.
 const MAX_ID_BYTES: usize = 200;
 
+/// The file that a probe makes and removes.
+const PROBE: &str = ".probe";
+
 /// Why logs could not be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -87,6 +90,17 @@ impl From<Blobs> for Logs {
 }
 
 impl Logs {
+    /// Whether a log could be kept now.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn probe(&self) -> Result<(), LogError> {
+        match self {
+            Self::Plain(files) => files.probe().await,
+            Self::Objects(blobs) => Ok(blobs.probe().await?),
+        }
+    }
+
     /// Keeps the logs of a job, done under `lease`, whose holder the caller is.
     ///
     /// # Errors
@@ -115,6 +129,19 @@ impl LogStore {
     /// Keeps logs below `dir`, the experiment's directory, which must be there.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
+    }
+
+    /// Whether there is a place where a file could be made.
+    async fn probe(&self) -> Result<(), LogError> {
+        let dir = self.dir.clone();
+        tokio::task::spawn_blocking(move || {
+            let file = dir.join(PROBE);
+            fs::write(&file, PROBE)?;
+            fs::remove_file(&file)
+        })
+        .await
+        .map_err(io::Error::other)??;
+        Ok(())
     }
 
     /// Writes the logs of one job, over older ones of the same names. Each is either wholly there

@@ -20,7 +20,7 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// An answer that is an error.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     /// What the agent is told: one line, whatever it quotes.
     message: String,
@@ -29,7 +29,7 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
             message: clean(&message.into()).replace(['\n', '\t'], " "),

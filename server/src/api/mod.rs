@@ -26,7 +26,9 @@ use tokio::sync::oneshot;
 
 use crate::auth::{Gate, Refused, bearer};
 use crate::coordinator::Coordinator;
-use error::ApiError;
+use crate::watch::{self, Watch};
+
+pub(crate) use error::ApiError;
 
 /// The largest submission, in bytes: a record and all its logs.
 pub const MAX_SUBMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -37,6 +39,12 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The API of `coordinator`, for those whom `gate` lets pass.
 pub fn router(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Router {
+    let telemetry = Arc::clone(coordinator.telemetry());
+    let watching = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(watch::readyz))
+        .route("/metrics", get(watch::metrics))
+        .with_state(Watch::new(Arc::clone(&coordinator), Arc::clone(&gate)));
     let entrance = Entrance {
         gate,
         coordinator: Arc::clone(&coordinator),
@@ -53,9 +61,10 @@ pub fn router(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Router {
         .with_state(coordinator);
     Router::new()
         .nest("/api/v1", api)
-        .route("/healthz", get(health::healthz))
+        .merge(watching)
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(from_fn_with_state(telemetry, watch::count_requests))
         .layer(from_fn(error::log_errors))
 }
 
@@ -70,7 +79,7 @@ pub async fn serve(
     gate: Arc<Gate>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let router = router(coordinator, gate);
+    let router = router(Arc::clone(&coordinator), gate);
     let listener = listener.tap_io(|stream| {
         // Answers are small: waiting for more of them to send only adds latency.
         let _ = stream.set_nodelay(true);
@@ -78,6 +87,7 @@ pub async fn serve(
     let (stopping, stopped) = oneshot::channel();
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;
+        coordinator.stop();
         let _ = stopping.send(());
     });
     let grace_is_over = async move {

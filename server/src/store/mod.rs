@@ -16,6 +16,7 @@ mod codec;
 mod error;
 mod filing;
 mod fleet;
+mod measured;
 mod outcome;
 #[expect(
     clippy::duplicate_mod,
@@ -40,6 +41,7 @@ pub use filing::{Edit, EditEnd, Filed, Filter, Moved, NewExperiment, Order, Repl
 pub use fleet::{
     AgentJob, AgentRecord, Message, MessageEnd, Metrics, NewMessage, Sighting, TokenRecord,
 };
+pub use measured::Measured;
 pub use outcome::{
     Counts, EntryResult, EntryVerdicts, JobState, News, TierCounts, TierResult, VerdictCounts,
 };

@@ -58,6 +58,8 @@ pub struct Granted {
     pub options: CrateOptions,
     /// Its size class.
     pub size: u32,
+    /// When its experiment was created.
+    pub created: Timestamp,
 }
 
 impl Granted {
@@ -154,6 +156,8 @@ pub struct LeasedJob {
     pub agent: String,
     /// The attempt under this lease.
     pub attempt: u32,
+    /// When it was granted.
+    pub granted: Timestamp,
     /// Its size class.
     pub size: u32,
     /// What its memory is bounded by in that class, in bytes.

@@ -13,6 +13,7 @@ use ejecta_core::protocol::{
 use ejecta_server::auth::{Gate, TOKEN_BYTES, TokenRequest, mint};
 use ejecta_server::logs::LogStore;
 use ejecta_server::store::{SqliteStore, Store as _, TokenRecord};
+use ejecta_server::watch::Watching;
 use ejecta_server::{Coordinator, Settings, api};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -62,6 +63,15 @@ impl Answer {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::watched(Watching {
+            fresh: Duration::ZERO,
+            ..Watching::default()
+        })
+        .await
+    }
+
+    /// As [`Server::start`], with these choices of what is watched.
+    pub async fn watched(watching: Watching) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let store = SqliteStore::open(&dir.path().join("ejecta.db"))
             .await
@@ -79,6 +89,7 @@ impl Server {
             Settings {
                 lease: Duration::from_secs(LEASE.unsigned_abs()),
                 retry_after: Duration::from_millis(123),
+                watching,
                 ..Settings::default()
             },
         ));
@@ -166,6 +177,15 @@ impl Server {
     /// Claims one job, which must be there.
     pub async fn next(&self) -> Grant {
         self.claim(1).await.grants.pop().expect("a job waits")
+    }
+
+    /// Gets with a token of the scope `read`.
+    pub async fn read(&self, path: &str) -> Answer {
+        let (record, secret) = token(77, "read", None, None);
+        // The second time it is there already.
+        self.store.add_token(&record).await.expect("kept");
+        let headers = format!("authorization: Bearer {secret}\r\n");
+        self.send("GET", path, &headers, "").await
     }
 
     pub fn log(&self, path: &str) -> std::io::Result<String> {

@@ -10,5 +10,7 @@ mod contract_rules;
 mod events;
 mod fixtures;
 mod invariants;
+mod metrics;
 mod postgres;
+mod ready;
 mod sqlite;

@@ -5,11 +5,12 @@ use ejecta_core::job::LeaseId;
 use ejecta_core::limits::Limits;
 use ejecta_core::plan::PlanEntry;
 use ejecta_core::queue::{self, Standing};
+use jiff::Timestamp;
 use sqlx::QueryBuilder;
 
 use super::counters::Deltas;
 use super::{Connection, Database, leases};
-use crate::store::codec::{decode, experiment_name, signed, small, tier, unsigned};
+use crate::store::codec::{self, decode, experiment_name, signed, small, tier, unsigned};
 use crate::store::{Claim, Claimed, Granted, StoreError};
 
 /// Jobs of an experiment that wait, in the order in which they are granted. The values are the
@@ -47,6 +48,7 @@ struct Candidate {
     name: String,
     queued_state: bool,
     memory_bytes: u64,
+    created: Timestamp,
     requirements: Requirements,
     /// Other agents that are alive and fit, where the agent has failed jobs that wait: some of
     /// these jobs may be for them.
@@ -135,9 +137,9 @@ async fn candidates(
     db: &mut Connection,
     capabilities: &Capabilities,
 ) -> Result<(Vec<Candidate>, u64), StoreError> {
-    type Experiment = (i64, String, String, i64, String, i64);
+    type Experiment = (i64, String, String, i64, String, i64, i64);
     let experiments: Vec<Experiment> = sqlx::query_as(
-        "SELECT id, name, state, priority, requirements, memory_bytes
+        "SELECT id, name, state, priority, requirements, memory_bytes, created
          FROM experiments WHERE state IN ('queued', 'running') ORDER BY id",
     )
     .fetch_all(&mut *db)
@@ -156,7 +158,7 @@ async fn candidates(
     };
     let unfinished = counts.iter().map(|(_, _, jobs)| unsigned(*jobs)).sum();
     let mut candidates = Vec::new();
-    for (id, name, state, priority, requirements, memory_bytes) in experiments {
+    for (id, name, state, priority, requirements, memory_bytes, created) in experiments {
         let requirements: Requirements = decode("requirements", &requirements)?;
         if capabilities.fit(&requirements) {
             candidates.push(Candidate {
@@ -164,6 +166,7 @@ async fn candidates(
                 name,
                 queued_state: state == "queued",
                 memory_bytes: unsigned(memory_bytes),
+                created: codec::time(created)?,
                 requirements,
                 others: Vec::new(),
                 standing: Standing {
@@ -366,5 +369,6 @@ fn granted(job: Picked, lease: &LeaseId, candidates: &[Candidate]) -> Result<Gra
         tier: tier(job.tier)?,
         options,
         size: job.size,
+        created: candidate.created,
     })
 }

@@ -11,7 +11,7 @@ use sqlx::QueryBuilder;
 
 use super::counters::{self, Deltas};
 use super::{Connection, Database};
-use crate::store::codec::{decode, experiment_name, small, tier, unsigned};
+use crate::store::codec::{self, decode, experiment_name, small, tier, unsigned};
 use crate::store::{
     Beats, Expired, Heartbeat, LeasedJob, Loss, Lost, Released, Setback, StoreError,
 };
@@ -335,9 +335,20 @@ pub(super) async fn leased_job(
     db: &mut Connection,
     lease: &LeaseId,
 ) -> Result<Option<LeasedJob>, StoreError> {
-    type Found = (String, String, i64, Option<String>, i64, String, i64, i64);
+    type Found = (
+        String,
+        String,
+        i64,
+        Option<String>,
+        i64,
+        String,
+        i64,
+        i64,
+        Option<i64>,
+    );
     let row: Option<Found> = sqlx::query_as(
-        "SELECT e.name, p.entry, j.tier, j.agent, j.attempts, j.state, j.size, e.memory_bytes
+        "SELECT e.name, p.entry, j.tier, j.agent, j.attempts, j.state, j.size, e.memory_bytes,
+             j.granted
          FROM jobs j
          JOIN experiments e ON e.id = j.experiment_id
          JOIN plan p ON p.experiment_id = j.experiment_id AND p.position = j.position
@@ -346,7 +357,7 @@ pub(super) async fn leased_job(
     .bind(&lease.0)
     .fetch_optional(db)
     .await?;
-    let Some((name, entry, number, agent, attempt, state, size, memory)) = row else {
+    let Some((name, entry, number, agent, attempt, state, size, memory, granted)) = row else {
         return Ok(None);
     };
     let entry: PlanEntry = decode("an entry of a plan", &entry)?;
@@ -363,6 +374,7 @@ pub(super) async fn leased_job(
         },
         agent: agent.unwrap_or_default(),
         attempt: small(attempt),
+        granted: codec::time(granted.unwrap_or_default())?,
         size: small(size),
         memory_bytes: queue::memory_in_class(own, small(size)),
         finished: state == "finished",

@@ -1,0 +1,235 @@
+//! A store whose calls are timed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use ejecta_core::experiment::ExperimentName;
+use ejecta_core::job::LeaseId;
+use ejecta_core::lifecycle::{Change, State};
+use ejecta_core::outcome::JobRecord;
+use ejecta_core::plan::PlanEntry;
+use jiff::Timestamp;
+
+use super::{
+    AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
+    Filed, Filter, Heartbeat, LeasedJob, Message, MessageEnd, Metrics, Moved, NewExperiment,
+    NewMessage, News, Released, Requeue, Setback, Sighting, Store, StoreError, Submitted,
+    TokenRecord, VerdictCounts,
+};
+use crate::watch::Telemetry;
+
+/// Passes every call on, and tells how long it took.
+pub struct Measured {
+    store: Arc<dyn Store>,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Measured {
+    /// `store`, timed into `telemetry`.
+    pub fn new(store: Arc<dyn Store>, telemetry: Arc<Telemetry>) -> Self {
+        Self { store, telemetry }
+    }
+}
+
+/// Passes one call on.
+macro_rules! timed {
+    ($self:ident.$verb:ident($($argument:expr),*)) => {{
+        let begun = Instant::now();
+        let ended = $self.store.$verb($($argument),*).await;
+        let error = ended.as_ref().err();
+        $self.telemetry.store_call(stringify!($verb), begun.elapsed(), error);
+        ended
+    }};
+}
+
+#[async_trait]
+impl Store for Measured {
+    async fn create(&self, new: &NewExperiment<'_>) -> Result<(), StoreError> {
+        timed!(self.create(new))
+    }
+
+    async fn experiment(&self, name: &ExperimentName) -> Result<Option<Filed>, StoreError> {
+        timed!(self.experiment(name))
+    }
+
+    async fn experiments(&self, filter: &Filter<'_>) -> Result<Vec<Filed>, StoreError> {
+        timed!(self.experiments(filter))
+    }
+
+    async fn plan(&self, name: &ExperimentName) -> Result<Vec<PlanEntry>, StoreError> {
+        timed!(self.plan(name))
+    }
+
+    async fn edit(&self, name: &ExperimentName, edit: &Edit<'_>) -> Result<EditEnd, StoreError> {
+        timed!(self.edit(name, edit))
+    }
+
+    async fn move_on(
+        &self,
+        name: &ExperimentName,
+        from: Option<State>,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Moved, StoreError> {
+        timed!(self.move_on(name, from, change, now))
+    }
+
+    async fn set_fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        timed!(self.set_fact(name, key, value))
+    }
+
+    async fn facts(
+        &self,
+        name: &ExperimentName,
+    ) -> Result<BTreeMap<String, serde_json::Value>, StoreError> {
+        timed!(self.facts(name))
+    }
+
+    async fn claim(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
+        timed!(self.claim(claim))
+    }
+
+    async fn heartbeat(&self, beats: &Beats<'_>) -> Result<Heartbeat, StoreError> {
+        timed!(self.heartbeat(beats))
+    }
+
+    async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError> {
+        timed!(self.leased_job(lease))
+    }
+
+    async fn submit(
+        &self,
+        lease: &LeaseId,
+        record: &JobRecord,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
+        timed!(self.submit(lease, record, now))
+    }
+
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        why: Setback<'_>,
+        now: Timestamp,
+    ) -> Result<Released, StoreError> {
+        timed!(self.release(lease, why, now))
+    }
+
+    async fn expire(&self, now: Timestamp) -> Result<Expired, StoreError> {
+        timed!(self.expire(now))
+    }
+
+    async fn requeue(
+        &self,
+        name: &ExperimentName,
+        what: Requeue<'_>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        timed!(self.requeue(name, what, now))
+    }
+
+    async fn counts(&self, name: &ExperimentName) -> Result<Counts, StoreError> {
+        timed!(self.counts(name))
+    }
+
+    async fn verdict_counts(&self, name: &ExperimentName) -> Result<VerdictCounts, StoreError> {
+        timed!(self.verdict_counts(name))
+    }
+
+    async fn results(
+        &self,
+        name: &ExperimentName,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EntryResult>, StoreError> {
+        timed!(self.results(name, from, limit))
+    }
+
+    async fn verdicts(
+        &self,
+        name: &ExperimentName,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<EntryVerdicts>, StoreError> {
+        timed!(self.verdicts(name, from, limit))
+    }
+
+    async fn news(
+        &self,
+        name: &ExperimentName,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<News>, StoreError> {
+        timed!(self.news(name, after, limit))
+    }
+
+    async fn add_token(&self, token: &TokenRecord) -> Result<bool, StoreError> {
+        timed!(self.add_token(token))
+    }
+
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>, StoreError> {
+        timed!(self.token(id))
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        timed!(self.tokens())
+    }
+
+    async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        timed!(self.revoke_token(id, now))
+    }
+
+    async fn touch_token(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        timed!(self.touch_token(id, now))
+    }
+
+    async fn see_agent(&self, sighting: &Sighting<'_>) -> Result<(), StoreError> {
+        timed!(self.see_agent(sighting))
+    }
+
+    async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        timed!(self.agents())
+    }
+
+    async fn put_message(&self, message: &NewMessage<'_>) -> Result<bool, StoreError> {
+        timed!(self.put_message(message))
+    }
+
+    async fn take_messages(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        timed!(self.take_messages(now, until, limit))
+    }
+
+    async fn end_message(
+        &self,
+        key: &str,
+        taken: u32,
+        end: MessageEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        timed!(self.end_message(key, taken, end, now))
+    }
+
+    async fn remember_delivery(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        timed!(self.remember_delivery(id, now))
+    }
+
+    async fn metrics(&self) -> Result<Metrics, StoreError> {
+        timed!(self.metrics())
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        timed!(self.prune(before))
+    }
+}

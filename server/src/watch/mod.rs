@@ -1,0 +1,132 @@
+//! Watching a coordinator: is it ready, what does it measure, what do people see of it.
+//!
+//! Nothing here changes anything, and nothing costs more as results grow: what is shown comes from
+//! counters, and is read once for all who look within a moment ([`Watching::fresh`]). `/healthz` and
+//! `/readyz` are for supervisors and tell nothing that is worth a token; all else is for
+//! [`Readers`].
+
+mod exposition;
+mod metrics;
+mod picture;
+mod ready;
+mod telemetry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::auth::{Gate, Permission, Refused, bearer};
+use crate::coordinator::{Coordinator, CoordinatorError};
+
+pub use telemetry::Telemetry;
+
+pub(crate) use metrics::metrics;
+pub(crate) use ready::readyz;
+pub(crate) use telemetry::count_requests;
+
+/// Who may look at pages and follow experiments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever has a token with the scope `read`: as a bearer token, or in a browser as the password
+    /// beside any name.
+    #[default]
+    Tokens,
+    /// Anyone. Metrics want a token all the same.
+    Anyone,
+}
+
+/// The choices of what is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watching {
+    /// Who may look.
+    pub readers: Readers,
+    /// How long what was read of the store is shown before it is read again.
+    pub fresh: Duration,
+}
+
+impl Default for Watching {
+    fn default() -> Self {
+        Self {
+            readers: Readers::default(),
+            fresh: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What those who watch share.
+pub(crate) struct Watch {
+    coordinator: Arc<Coordinator>,
+    gate: Arc<Gate>,
+    picture: picture::Cached<picture::Picture>,
+    readiness: picture::Cached<ready::Readiness>,
+}
+
+impl Watch {
+    pub(crate) fn new(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Arc<Self> {
+        let fresh = coordinator.settings().watching.fresh;
+        Arc::new(Self {
+            picture: picture::Cached::new(fresh),
+            readiness: picture::Cached::new(fresh),
+            coordinator,
+            gate,
+        })
+    }
+
+    /// The fleet, as it was a moment ago at most.
+    async fn picture(&self) -> Result<Arc<picture::Picture>, CoordinatorError> {
+        let taken = picture::Picture::take(&self.coordinator);
+        Ok(self.picture.get(taken).await?)
+    }
+
+    /// Lets whoever has a token with the scope `read` pass.
+    async fn admit_token(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let presented = presented(headers).ok_or(Refused::Unauthorized)?;
+        let now = self.coordinator.now();
+        let caller = self.gate.caller(&presented, now).await?;
+        caller.may(Permission::Read)
+    }
+}
+
+/// The token among a request's headers: as a bearer token, or as the password that a browser asks
+/// for.
+fn presented(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    if let Some(token) = bearer(value) {
+        return Some(token.to_owned());
+    }
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded.trim()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (_, password) = text.split_once(':')?;
+    Some(password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_a_bearer_token_or_a_password() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().expect("a header"));
+            presented(&headers)
+        };
+        let basic = |text: &str| of(&format!("Basic {}", STANDARD.encode(text)));
+        assert_eq!(of("Bearer ejt_x").as_deref(), Some("ejt_x"));
+        assert_eq!(basic("me:ejt_x").as_deref(), Some("ejt_x"));
+        assert_eq!(basic(":a:b").as_deref(), Some("a:b"));
+        for wrong in ["", "Basic", "Basic %%%", "Digest ejt_x"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+        assert_eq!(basic("no colon"), None);
+        assert_eq!(presented(&HeaderMap::new()), None);
+    }
+}
