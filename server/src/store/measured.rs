@@ -62,8 +62,13 @@ impl Store for Measured {
         timed!(self.plan(name))
     }
 
-    async fn edit(&self, name: &ExperimentName, edit: &Edit<'_>) -> Result<EditEnd, StoreError> {
-        timed!(self.edit(name, edit))
+    async fn edit(
+        &self,
+        name: &ExperimentName,
+        edit: &Edit<'_>,
+        now: Timestamp,
+    ) -> Result<EditEnd, StoreError> {
+        timed!(self.edit(name, edit, now))
     }
 
     async fn move_on(
@@ -76,6 +81,19 @@ impl Store for Measured {
         timed!(self.move_on(name, from, change, now))
     }
 
+    async fn commanded(&self, key: &str) -> Result<Option<ExperimentName>, StoreError> {
+        timed!(self.commanded(key))
+    }
+
+    async fn remember_command(
+        &self,
+        key: &str,
+        name: &ExperimentName,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        timed!(self.remember_command(key, name, now))
+    }
+
     async fn set_fact(
         &self,
         name: &ExperimentName,
@@ -83,6 +101,14 @@ impl Store for Measured {
         value: &serde_json::Value,
     ) -> Result<(), StoreError> {
         timed!(self.set_fact(name, key, value))
+    }
+
+    async fn fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+    ) -> Result<Option<serde_json::Value>, StoreError> {
+        timed!(self.fact(name, key))
     }
 
     async fn facts(
