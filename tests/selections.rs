@@ -12,9 +12,22 @@ const DOWNLOADS: &[(&str, u64)] = &[
     ("Odd_Name", 7),
 ];
 
-/// A lab whose registry has a few crates more, and offers a dump of them all.
+/// The fixture crates that selections choose from.
+const FIXTURES: &[&str] = &[
+    "broken-dependency",
+    "drifting-1.0.0",
+    "drifting-1.1.0",
+    "has-dependency",
+    "leaf",
+    "passes",
+    "planted-lib",
+    "program",
+    "warns",
+];
+
+/// A lab whose registry has those and a few crates more, and offers a dump of them all.
 fn lab() -> Lab {
-    let lab = Lab::new(env!("CARGO_BIN_EXE_ejecta"));
+    let lab = Lab::with_crates(env!("CARGO_BIN_EXE_ejecta"), FIXTURES);
     let of = |name: &str, req: &str| DepFixture::new(name, req);
     for fixture in [
         CrateFixture::new("Odd_Name", "1.0.0+meta.7").dep(of("leaf", "^1.0").renamed("blatt")),
@@ -211,7 +224,7 @@ fn dumps_that_are_none_are_refused() {
     }
     let absent = refused(&lab, "full", &["--database", "absent.tar.gz"]);
     assert_snapshot!("dump-absent", absent);
-    let none = Lab::new(env!("CARGO_BIN_EXE_ejecta"));
+    let none = Lab::with_crates(env!("CARGO_BIN_EXE_ejecta"), FIXTURES);
     assert_snapshot!("dump-none", refused(&none, "dependents:leaf", &[]));
 }
 

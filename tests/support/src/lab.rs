@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::crates::publish_crates;
+use crate::crates::{crates_dir, publish_crates};
 use crate::docker::containers_of;
 use crate::registry::LocalRegistry;
 use crate::running::Running;
@@ -50,8 +50,21 @@ impl Lab {
     /// # Panics
     /// When there is no temporary directory or no port.
     pub fn new(binary: impl AsRef<Path>) -> Self {
+        let lab = Self::with_crates(binary, &[]);
+        publish_crates(&lab.registry);
+        lab
+    }
+
+    /// The same with no fixture crates but those in these directories of `tests/crates`: for what
+    /// must not change when there are more.
+    ///
+    /// # Panics
+    /// When there is no temporary directory, no port, or no such fixture.
+    pub fn with_crates(binary: impl AsRef<Path>, dirs: &[&str]) -> Self {
         let registry = LocalRegistry::start();
-        publish_crates(&registry);
+        for dir in dirs {
+            registry.publish_dir(&crates_dir().join(dir));
+        }
         Self {
             registry,
             binary: binary.as_ref().to_owned(),
