@@ -558,5 +558,8 @@ pub fn merge_tiers(lib: Verdict, all: Option<Verdict>) -> Verdict {
 }
 
 #[cfg(test)]
+#[path = "compare_properties.rs"]
+mod properties;
+#[cfg(test)]
 #[path = "compare_tests.rs"]
 mod tests;

@@ -1,6 +1,4 @@
-//! Every pair of sides, every pair of tiers, and what holds for all of them.
-
-use proptest::prelude::*;
+//! Every pair of sides, every pair of statuses, every pair of tiers.
 
 use super::*;
 use crate::experiment::Compare;
@@ -48,8 +46,8 @@ fn every_pair_of_sides_has_its_verdict() {
 
 #[test]
 fn several_runs_of_a_side_are_one_summary() {
-    use UnitStatus::{Blocked, Fail, NeedsNightly, Pass};
-    let table: [(&[Option<UnitStatus>], Summary); 12] = [
+    use UnitStatus::{Blocked, Fail, NeedsNewerRust, NeedsNightly, Pass};
+    let table: [(&[Option<UnitStatus>], Summary); 15] = [
         (&[], Summary::NotRun),
         (&[None], Summary::Absent),
         (&[None, None], Summary::Absent),
@@ -61,6 +59,9 @@ fn several_runs_of_a_side_are_one_summary() {
         (&[Some(Blocked), Some(Pass)], Summary::Mixed),
         (&[Some(NeedsNightly)], Summary::Refused),
         (&[Some(Fail), Some(NeedsNightly)], Summary::Refused),
+        (&[Some(NeedsNewerRust)], Summary::Refused),
+        (&[Some(NeedsNewerRust), Some(Pass)], Summary::Refused),
+        (&[None, Some(NeedsNewerRust)], Summary::Refused),
         // A run without `--keep-going` that never came to the unit says nothing of it.
         (&[Some(Fail), None], Summary::Bad),
     ];
@@ -120,7 +121,7 @@ fn merging_tiers_is_total_and_hides_nothing_loud() {
     }
 }
 
-fn unit(kind: UnitKind, harness: bool) -> UnitKey {
+pub(super) fn unit(kind: UnitKind, harness: bool) -> UnitKey {
     UnitKey {
         kind,
         name: "x".to_owned(),
@@ -128,7 +129,12 @@ fn unit(kind: UnitKind, harness: bool) -> UnitKey {
     }
 }
 
-fn run(side: Side, exit: StepExit, reason: Option<Reason>, units: &[(UnitKey, UnitStatus)]) -> Run {
+pub(super) fn run(
+    side: Side,
+    exit: StepExit,
+    reason: Option<Reason>,
+    units: &[(UnitKey, UnitStatus)],
+) -> Run {
     Run {
         side,
         dev_dependencies: false,
@@ -155,7 +161,7 @@ fn run(side: Side, exit: StepExit, reason: Option<Reason>, units: &[(UnitKey, Un
     }
 }
 
-fn record(runs: Vec<Run>) -> JobRecord {
+pub(super) fn record(runs: Vec<Run>) -> JobRecord {
     JobRecord {
         schema: JOB_RECORD_SCHEMA,
         compare: Compare::default(),
@@ -372,131 +378,192 @@ fn binaries_count_where_there_is_no_library() {
     );
 }
 
-fn any_reason() -> impl Strategy<Value = Option<Reason>> {
-    prop_oneof![
-        Just(None),
-        Just(Some(Reason::Ice {
-            package: PackageRef {
-                name: "x".to_owned(),
-                version: None,
-            },
-        })),
-        Just(Some(Reason::CompilerError {
-            codes: BTreeSet::new()
-        })),
-        Just(Some(Reason::DependsOn {
-            packages: BTreeSet::new()
-        })),
-        Just(Some(Reason::BuildScript)),
-        Just(Some(Reason::NeedsNightly)),
-        Just(Some(Reason::Limit {
-            limit: LimitHit::Timeout
-        })),
-        Just(Some(Reason::Unknown)),
-    ]
+/// A run in which one unit of a step ended so, beside a library that is fine.
+fn ended(side: Side, step: &str, tried: &UnitKey, status: UnitStatus) -> Run {
+    let package = PackageRef {
+        name: "x".to_owned(),
+        version: None,
+    };
+    let reason = match status {
+        UnitStatus::Pass => None,
+        UnitStatus::Fail if step.ends_with("test") => Some(Reason::TestsFailed),
+        UnitStatus::Fail => Some(Reason::CompilerError {
+            codes: BTreeSet::new(),
+        }),
+        UnitStatus::Blocked => Some(Reason::DependsOn {
+            packages: [package].into(),
+        }),
+        UnitStatus::NeedsNightly => Some(Reason::NeedsNightly),
+        UnitStatus::NeedsNewerRust => Some(Reason::RustVersion {
+            package,
+            required: "1.99".to_owned(),
+        }),
+    };
+    let exit = StepExit::Code(if status == UnitStatus::Pass { 0 } else { 101 });
+    let mut made = passing(side, &[unit(UnitKind::Lib, false)]);
+    let mut more = run(side, exit, reason, &[(tried.clone(), status)]);
+    more.steps[0].step = step.to_owned();
+    made.steps.append(&mut more.steps);
+    made
 }
 
-fn any_exit() -> impl Strategy<Value = StepExit> {
-    prop_oneof![
-        Just(StepExit::Code(0)),
-        Just(StepExit::Code(101)),
-        Just(StepExit::Signal(9)),
-        Just(StepExit::Limit(LimitHit::Timeout)),
-    ]
-}
+const STATUSES: [UnitStatus; 5] = [
+    UnitStatus::Pass,
+    UnitStatus::Fail,
+    UnitStatus::Blocked,
+    UnitStatus::NeedsNightly,
+    UnitStatus::NeedsNewerRust,
+];
 
-fn any_units() -> impl Strategy<Value = Vec<(UnitKey, UnitStatus)>> {
-    let key = prop::sample::select(vec![
-        unit(UnitKind::Lib, false),
-        unit(UnitKind::Lib, true),
-        unit(UnitKind::Bin, false),
-        unit(UnitKind::BuildScript, false),
-        unit(UnitKind::Test, true),
-        unit(UnitKind::Bench, true),
-    ]);
-    let status = prop::sample::select(vec![
-        UnitStatus::Pass,
-        UnitStatus::Fail,
-        UnitStatus::Blocked,
-        UnitStatus::NeedsNightly,
-    ]);
-    prop::collection::vec((key, status), 0..5)
-}
-
-prop_compose! {
-    fn any_run()(
-        side in prop::sample::select(Side::BOTH.to_vec()),
-        exit in any_exit(),
-        reason in any_reason(),
-        units in any_units(),
-        dev_dependencies in any::<bool>(),
-        keep_going in any::<bool>(),
-    ) -> Run {
-        Run { dev_dependencies, keep_going, ..run(side, exit, reason, &units) }
-    }
-}
-
-fn on(side: Side, runs: &[Run]) -> Vec<Run> {
-    let runs = runs.iter().cloned();
-    runs.map(|run| Run {
-        side,
-        dev_dependencies: false,
-        ..run
-    })
-    .collect()
-}
-
-fn swapped(verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Regressed => Verdict::Fixed,
-        Verdict::Fixed => Verdict::Regressed,
-        Verdict::SpuriousRegressed => Verdict::SpuriousFixed,
-        Verdict::SpuriousFixed => Verdict::SpuriousRegressed,
-        other => other,
-    }
-}
-
-proptest! {
-    #[test]
-    fn anything_that_happened_has_a_verdict(runs in prop::collection::vec(any_run(), 0..7)) {
-        let record = record(runs);
-        let job = judge_job(&record);
-        prop_assert_eq!(&judge_job(&record), &job, "the same every time");
-        let regressed = job.units.iter().any(|u| u.verdict == UnitVerdict::Regressed);
-        let called = [Verdict::Regressed, Verdict::SpuriousRegressed].contains(&job.verdict);
-        prop_assert_eq!(regressed, called);
-    }
-
-    #[test]
-    fn identical_sides_never_differ(runs in prop::collection::vec(any_run(), 1..4)) {
-        let both = [on(Side::Candidate, &runs), on(Side::Baseline, &runs)].concat();
-        let job = judge_job(&record(both));
-        let differ = [
-            Verdict::Regressed, Verdict::Fixed, Verdict::SpuriousRegressed, Verdict::SpuriousFixed,
-        ];
-        prop_assert!(!differ.contains(&job.verdict), "{}", job.verdict);
-    }
-
-    #[test]
-    fn swapping_the_sides_swaps_regressed_and_fixed(
-        one in prop::collection::vec(any_run(), 1..4),
-        two in prop::collection::vec(any_run(), 1..4),
-    ) {
-        let judge = |candidates: &[Run], baselines: &[Run]| {
-            let runs = [on(Side::Candidate, candidates), on(Side::Baseline, baselines)];
-            judge_job(&record(runs.concat()))
-        };
-        let (there, back) = (judge(&one, &two), judge(&two, &one));
-        let count = |job: &JobVerdict, verdict| {
-            job.units.iter().filter(|u| u.verdict == verdict).count()
-        };
-        let (regressed, fixed) = (UnitVerdict::Regressed, UnitVerdict::Fixed);
-        prop_assert_eq!(count(&there, regressed), count(&back, fixed));
-        prop_assert_eq!(count(&there, fixed), count(&back, regressed));
-        let one_way = count(&there, regressed) == 0 || count(&there, fixed) == 0;
-        let differs = count(&there, regressed) + count(&there, fixed) > 0;
-        if one_way && differs && there.verdict != Verdict::Flaky && back.verdict != Verdict::Flaky {
-            prop_assert_eq!(back.verdict, swapped(there.verdict));
+/// Rows: the baseline; columns: the candidate; both in the order of [`STATUSES`].
+fn every_pair(step: &str, tried: &UnitKey, table: [[Verdict; 5]; 5]) {
+    for (baseline, row) in STATUSES.into_iter().zip(table) {
+        for (candidate, expected) in STATUSES.into_iter().zip(row) {
+            let runs = vec![
+                ended(Side::Candidate, step, tried, candidate),
+                ended(Side::Baseline, step, tried, baseline),
+            ];
+            let (verdict, _) = judged(runs);
+            assert_eq!(verdict, expected, "{tried}: {baseline:?}, {candidate:?}");
         }
+    }
+}
+
+#[test]
+fn every_pair_of_statuses_has_its_verdict() {
+    use Verdict::{BuildFail, Fixed, Regressed, Skipped, TestFail, TestPass};
+    // What a toolchain refuses by design is no difference, whatever the other one does with it.
+    let of_users = [
+        // Pass   Fail       Blocked    Nightly  NewerRust
+        [TestPass, Regressed, Regressed, Skipped, Skipped],
+        [Fixed, BuildFail, BuildFail, Skipped, Skipped],
+        [Fixed, BuildFail, BuildFail, Skipped, Skipped],
+        [Skipped; 5],
+        [Skipped; 5],
+    ];
+    let of_developers = of_users.map(|row| {
+        row.map(|verdict| match verdict {
+            BuildFail => TestFail,
+            // The library is fine, and that is what counts.
+            Skipped => TestPass,
+            other => other,
+        })
+    });
+    every_pair(
+        "build",
+        &unit(UnitKind::Bin, false),
+        with_a_library(of_users),
+    );
+    for (step, kind) in [
+        ("test-build", UnitKind::Test),
+        ("test-build", UnitKind::Bench),
+        ("test", UnitKind::Test),
+        ("doctest", UnitKind::DocTest),
+    ] {
+        every_pair(step, &unit(kind, true), of_developers);
+    }
+}
+
+/// A binary beside a library that is fine: one of the two can be compared.
+fn with_a_library(table: [[Verdict; 5]; 5]) -> [[Verdict; 5]; 5] {
+    table.map(|row| {
+        row.map(|verdict| match verdict {
+            Verdict::Skipped => Verdict::TestPass,
+            other => other,
+        })
+    })
+}
+
+/// A run in which these tests of a doctest or a test failed, each with what it had printed.
+pub(super) fn failing_tests(side: Side, tests: &[(&str, &str)]) -> Run {
+    let tried = unit(UnitKind::Test, true);
+    let mut made = ended(side, "test", &tried, UnitStatus::Fail);
+    let diagnostic = |(test, rendered): &(&str, &str)| Diagnostic {
+        package: PackageRef {
+            name: "x".to_owned(),
+            version: None,
+        },
+        own: true,
+        unit: tried.clone(),
+        code: None,
+        message: format!("test `{test}` failed"),
+        place: None,
+        rendered: (*rendered).to_owned(),
+        ice: false,
+        test: Some((*test).to_owned()),
+    };
+    made.steps[1].diagnostics = tests.iter().map(diagnostic).collect();
+    made
+}
+
+#[test]
+fn a_unit_that_fails_on_both_sides_is_compared_test_by_test() {
+    use Side::{Baseline, Candidate};
+    use Verdict::{Fixed, Regressed, SpuriousRegressed, TestFail};
+    const OFFLINE: &str = "Temporary failure in name resolution";
+    let of = |side, tests: &[&str]| {
+        let tests: Vec<(&str, &str)> = tests.iter().map(|t| (*t, "panicked")).collect();
+        failing_tests(side, &tests)
+    };
+    let (candidate, baseline) = (|t: &[&str]| of(Candidate, t), |t: &[&str]| of(Baseline, t));
+    let left_out = |mut run: Run| {
+        run.steps[1].diagnostics_left_out = 1;
+        run
+    };
+    let unnamed = |mut run: Run| {
+        run.steps[1].diagnostics[0].test = None;
+        run
+    };
+    let table = [
+        (vec![candidate(&["a"]), baseline(&["a"])], TestFail),
+        (vec![candidate(&["a", "b"]), baseline(&["a"])], Regressed),
+        (vec![candidate(&["b"]), baseline(&["a"])], Regressed),
+        (vec![candidate(&["a"]), baseline(&["a", "b"])], Fixed),
+        // It did not repeat, or the baseline has failed it too.
+        (
+            vec![
+                candidate(&["a", "b"]),
+                baseline(&["a"]),
+                candidate(&["a"]),
+                baseline(&["a"]),
+            ],
+            TestFail,
+        ),
+        (
+            vec![
+                candidate(&["a", "b"]),
+                baseline(&["a"]),
+                candidate(&["a", "b"]),
+                baseline(&["b"]),
+            ],
+            TestFail,
+        ),
+        // Nobody knows which tests failed as well.
+        (
+            vec![left_out(candidate(&["a", "b"])), baseline(&["a"])],
+            TestFail,
+        ),
+        (
+            vec![candidate(&["a", "b"]), unnamed(baseline(&["a"]))],
+            TestFail,
+        ),
+        // The words of the new one count, not those of one that fails anyway.
+        (
+            vec![
+                failing_tests(Candidate, &[("a", "panicked"), ("b", OFFLINE)]),
+                baseline(&["a"]),
+            ],
+            SpuriousRegressed,
+        ),
+        (
+            vec![
+                failing_tests(Candidate, &[("a", OFFLINE), ("b", "panicked")]),
+                failing_tests(Baseline, &[("a", OFFLINE)]),
+            ],
+            Regressed,
+        ),
+    ];
+    for (n, (runs, expected)) in table.into_iter().enumerate() {
+        assert_eq!(judged(runs).0, expected, "row {n}");
     }
 }

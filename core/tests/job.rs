@@ -71,9 +71,13 @@ fn drive(policy: RunPolicy, script: &[Script]) -> Vec<Run> {
 }
 
 fn judge(runs: Vec<Run>) -> compare::JobVerdict {
+    judge_as(Compare::default(), runs)
+}
+
+fn judge_as(compare: Compare, runs: Vec<Run>) -> compare::JobVerdict {
     compare::judge_job(&JobRecord {
         schema: JOB_RECORD_SCHEMA,
-        compare: Compare::default(),
+        compare,
         tests_skipped: false,
         unprepared: None,
         lockfiles: Vec::new(),
@@ -219,4 +223,102 @@ fn a_regression_beside_dev_dependencies_is_not_lost() {
     let runs = drive(policy(1, true), &script);
     assert_eq!(sides(&runs), "cbCBCB");
     assert_eq!(judge(runs).verdict, Verdict::Regressed);
+}
+
+/// What a run that warns brings: whether the library is good, and how often `dead_code` is.
+type Warned = (bool, u32);
+
+fn warning(side: Side, dev_dependencies: bool, (good, count): Warned) -> Run {
+    let mut made = run(side, dev_dependencies, [good, true]);
+    if count > 0 {
+        let warnings = &mut made.steps[0].warnings;
+        warnings.insert("dead_code".to_owned(), count);
+    }
+    made
+}
+
+/// Does what the job wants, with warnings that count.
+fn drive_warnings(policy: RunPolicy, script: &[Warned]) -> Vec<Run> {
+    let policy = RunPolicy {
+        compare: Compare::Warnings,
+        ..policy
+    };
+    let mut runs = Vec::new();
+    let mut script = script.iter().cycle();
+    while let Next::Run {
+        side,
+        dev_dependencies,
+    } = job::next(&runs, policy)
+    {
+        let next = script.next().expect("cycles");
+        runs.push(warning(side, dev_dependencies, *next));
+        assert!(runs.len() < 100, "it never ends");
+    }
+    runs
+}
+
+#[test]
+fn warnings_are_confirmed_where_they_are_compared() {
+    const QUIET: Warned = (true, 0);
+    const ONE: Warned = (true, 1);
+    const TWO: Warned = (true, 2);
+    const BAD: Warned = (false, 2);
+    let always = RunPolicy {
+        baseline_runs: BaselineRuns::Always,
+        ..policy(1, false)
+    };
+    let table: [(RunPolicy, &[Warned], &str, Verdict); 11] = [
+        // Without a warning there is nothing that could be new.
+        (policy(1, false), &[QUIET], "c", Verdict::TestPass),
+        (policy(1, false), &[ONE], "cb", Verdict::TestPass),
+        (policy(1, false), &[TWO, ONE], "cbcb", Verdict::Regressed),
+        (policy(1, false), &[ONE, QUIET], "cbcb", Verdict::Regressed),
+        (
+            policy(2, false),
+            &[ONE, QUIET],
+            "cbcbcb",
+            Verdict::Regressed,
+        ),
+        (policy(0, false), &[ONE, QUIET], "cb", Verdict::Regressed),
+        // It did not repeat, and so it is none.
+        (policy(1, false), &[TWO, ONE, ONE], "cbc", Verdict::TestPass),
+        (
+            policy(1, false),
+            &[TWO, ONE, TWO, TWO],
+            "cbcb",
+            Verdict::TestPass,
+        ),
+        (always, &[ONE, TWO], "cbcb", Verdict::Fixed),
+        // A failure counts for itself: a run that failed had no time to warn.
+        (policy(1, false), &[BAD, ONE], "cbcb", Verdict::Regressed),
+        (policy(1, false), &[BAD], "cb", Verdict::BuildFail),
+    ];
+    for (policy, script, order, verdict) in table {
+        let runs = drive_warnings(policy, script);
+        assert_eq!(sides(&runs), order, "{script:?}");
+        let judged = judge_as(Compare::Warnings, runs.clone());
+        assert_eq!(judged.verdict, verdict, "{script:?}");
+        // Where they are not compared, they change nothing.
+        let outcomes = judge(runs).verdict;
+        let same = script.iter().all(|(good, _)| *good == script[0].0);
+        assert!(!same || outcomes != Verdict::Regressed, "{script:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn jobs_that_compare_warnings_end_and_confirm_them(
+        policy in any_policy(),
+        script in prop::collection::vec((any::<bool>(), 0..3_u32), 1..20),
+    ) {
+        let rounds = policy.confirmations as usize + 1;
+        let runs = drive_warnings(policy, &script);
+        prop_assert!(runs.len() <= 2 * rounds + 2, "{} runs", runs.len());
+        let judged = judge_as(Compare::Warnings, runs.clone());
+        if !judged.new_warnings.is_empty() {
+            let (baselines, candidates) = compare::deciding_runs(&runs);
+            prop_assert_eq!((baselines.len(), candidates.len()), (rounds, rounds));
+            prop_assert_eq!(judged.verdict, Verdict::Regressed);
+        }
+    }
 }
