@@ -31,6 +31,8 @@ struct Reference {
     reasons: BTreeMap<String, String>,
     /// What it calls a verdict.
     verdicts: BTreeMap<String, String>,
+    /// What it says of both runs where nothing could be tried, by our verdict and reason.
+    unprepared: BTreeMap<String, String>,
 }
 
 /// A mode in a scope.
@@ -52,16 +54,22 @@ impl Column<'_> {
 }
 
 /// `verdict | baseline | candidate | coverage`, of which the last is only there for a crate that
-/// does not count, as `not covered`.
+/// does not count, as `not covered`; `verdict:reason` of a crate that could not be tried.
 fn cell(krate: &Value) -> String {
     let covered = if krate["covered"] == true {
         ""
     } else {
         " | not covered"
     };
+    let verdict = text(&krate["verdict"]);
+    let verdict = match krate["reason"]["kind"].as_str() {
+        Some(reason) if ["broken", "prepare-fail"].contains(&verdict) => {
+            format!("{verdict}:{reason}")
+        }
+        _ => verdict.to_owned(),
+    };
     format!(
-        "{} | {} | {}{covered}",
-        text(&krate["verdict"]),
+        "{verdict} | {} | {}{covered}",
         side(&krate["baseline"]),
         side(&krate["candidate"])
     )
@@ -110,11 +118,19 @@ impl Table {
 
     /// What the reference runner calls `verdict` of ours.
     fn reference_verdict(&self, column: Column<'_>, verdict: &str) -> String {
+        if let Some((own, _)) = self.unprepared(verdict) {
+            return own.to_owned();
+        }
         let own = self.reference.verdicts.get(verdict);
         match own {
             Some(own) => own.clone(),
             None => self.reference_pass(column, verdict),
         }
+    }
+
+    /// What the reference runner says of a crate that could not be tried: a verdict and a reason.
+    fn unprepared(&self, verdict: &str) -> Option<(&str, &str)> {
+        self.reference.unprepared.get(verdict)?.split_once(':')
     }
 
     fn reference_pass(&self, column: Column<'_>, word: &str) -> String {
@@ -192,7 +208,7 @@ impl Table {
             .iter()
             .map(|(name, cell)| ExpectedCrate {
                 name,
-                verdict: cell.split(" | ").next().unwrap_or_default(),
+                verdict: cell.split([' ', ':']).next().unwrap_or_default(),
                 covered: !cell.ends_with("not covered"),
             })
             .collect();
@@ -229,10 +245,11 @@ impl Table {
             );
             for (n, side) in cell.take(2).enumerate() {
                 let run = &krate["runs"][n];
-                if side == "-" {
-                    continue;
-                }
-                let expected = self.reference_side(column, verdict, side);
+                let expected = match self.unprepared(verdict) {
+                    Some((own, reason)) => format!("{own}:{reason}"),
+                    None if side == "-" => continue,
+                    None => self.reference_side(column, verdict, side),
+                };
                 assert_eq!(text(&run["res"]), expected, "{name}, run {n}");
                 // An address: `%2B` is a `+` in the file's name.
                 let log = format!("{}/log.txt", text(&run["log"]));
@@ -280,6 +297,7 @@ fn every_fixture_is_in_the_table_or_needed_by_one() {
         "planted-leaf",
         "planted-warning",
         "test-hangs",
+        "yanked-leaf",
     ];
     let all = fs_err::read_dir(crates_dir()).expect("a readable directory");
     for entry in all {

@@ -109,10 +109,11 @@ impl Spool {
 mod tests {
     use super::*;
     use ejecta_core::limits::Usage;
-    use ejecta_core::outcome::{JobRecord, Unprepared};
+    use ejecta_core::outcome::{JobRecord, Unprepared, UnpreparedReason};
 
     fn request(lease: &str) -> SubmitRequest {
         let why = Unprepared::Broken {
+            reason: UnpreparedReason::CargoToml,
             message: "x".to_owned(),
         };
         SubmitRequest {

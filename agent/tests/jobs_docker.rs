@@ -23,7 +23,7 @@ use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, Config, LockfileP
 use ejecta_core::krate::{Crate, Source};
 use ejecta_core::limits::Limits;
 use ejecta_core::mode::{Mode, Scope};
-use ejecta_core::outcome::{LockfileOrigin, Side, Unprepared};
+use ejecta_core::outcome::{LockfileOrigin, Side, Unprepared, UnpreparedReason};
 use ejecta_core::plan::CrateOptions;
 use ejecta_core::toolchain::ToolchainSpec;
 use ejecta_registry::{Registry, RegistryConfig, Store};
@@ -283,9 +283,10 @@ async fn a_broken_dev_dependency_costs_no_coverage() {
         all_logs(&lib)
     );
     let all = lab.run(&root, Scope::All).await;
-    let Some(Unprepared::PrepareFail { message }) = &all.record.unprepared else {
+    let Some(Unprepared::PrepareFail { reason, message }) = &all.record.unprepared else {
         panic!("{:?}", all.record.unprepared)
     };
+    assert_eq!(*reason, UnpreparedReason::MissingDeps);
     assert!(message.contains("never-published"), "{message}");
     lab.close().await;
 }
@@ -369,6 +370,8 @@ async fn what_is_wrong_with_a_package_is_an_outcome() {
     let bad_sum = CrateFixture::new("tampered", "1.0.0").wrong_checksum(&"0".repeat(64));
     let output = lab.run(&lab.publish(&bad_sum), Scope::Lib).await;
     assert_eq!(compare::judge_job(&output.record).verdict, Verdict::Broken);
+    let reason = |output: &Output| output.record.unprepared.as_ref()?.reason();
+    assert_eq!(reason(&output), Some(UnpreparedReason::Archive));
     let message = output
         .record
         .unprepared
@@ -381,14 +384,24 @@ async fn what_is_wrong_with_a_package_is_an_outcome() {
     let no_toml = CrateFixture::new("manifestless", "1.0.0").file("Cargo.toml", "[package\n");
     let output = lab.run(&lab.publish(&no_toml), Scope::Lib).await;
     assert_eq!(compare::judge_job(&output.record).verdict, Verdict::Broken);
+    assert_eq!(reason(&output), Some(UnpreparedReason::CargoToml));
+
+    lab.publish(&CrateFixture::new("leaf", "1.0.0"));
+    // It is TOML, and with a dependency cargo sees it while it resolves.
+    let refused = "[package]\nname = \"refused\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\
+                   [dependencies]\nleaf = \"7\"\n[features]\na = [\"never\"]\n";
+    let refused = CrateFixture::new("refused", "1.0.0").file("Cargo.toml", refused);
+    let output = lab.run(&lab.publish(&refused), Scope::Lib).await;
+    assert_eq!(compare::judge_job(&output.record).verdict, Verdict::Broken);
+    assert_eq!(reason(&output), Some(UnpreparedReason::CargoToml));
 
     let dep = CrateFixture::new("lonely", "1.0.0").dep(DepFixture::new("leaf", "7"));
-    lab.publish(&CrateFixture::new("leaf", "1.0.0"));
     let output = lab.run(&lab.publish(&dep), Scope::Lib).await;
     assert_eq!(
         compare::judge_job(&output.record).verdict,
         Verdict::PrepareFail
     );
+    assert_eq!(reason(&output), Some(UnpreparedReason::NoMatchingVersion));
     let message = output
         .record
         .unprepared

@@ -44,5 +44,6 @@ pub mod steps;
 mod test_step;
 pub mod toolchain;
 mod toolchain_parse;
+pub mod unprepared;
 pub mod unstable;
 pub mod workspace;

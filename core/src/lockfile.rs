@@ -8,6 +8,7 @@ use semver::Version;
 
 use crate::git::GitUrl;
 use crate::krate::{Checksum, CrateName, Release};
+use crate::unprepared::UnpreparedReason;
 
 /// Why a lockfile cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,16 @@ pub enum LockfileError {
     /// A registry package without a checksum, so nothing can be verified.
     #[error("`Cargo.lock` has no checksum for `{0}`")]
     NoChecksum(String),
+}
+
+impl LockfileError {
+    /// What kind of fault it is.
+    pub fn reason(&self) -> UnpreparedReason {
+        match self {
+            Self::Syntax(_) | Self::NoChecksum(_) => UnpreparedReason::Lockfile,
+            Self::Foreign { .. } => UnpreparedReason::MissingDeps,
+        }
+    }
 }
 
 /// Reads the registry releases that `text` names, sorted; packages of repositories and those

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 
 use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
+use crate::unprepared::UnpreparedReason;
+
 /// Why a manifest cannot be used; the crate's own fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
@@ -25,6 +27,16 @@ pub enum ManifestError {
     /// Something that is inherited from a workspace that is not there.
     #[error("`{0}` is inherited from a workspace, which is not in the package")]
     Inherited(String),
+}
+
+impl ManifestError {
+    /// What kind of fault it is.
+    pub fn reason(&self) -> UnpreparedReason {
+        match self {
+            Self::Syntax(_) | Self::NoPackage | Self::Inherited(_) => UnpreparedReason::CargoToml,
+            Self::PathDependency(_) => UnpreparedReason::MissingDeps,
+        }
+    }
 }
 
 /// One dependency of the manifest, as far as finding it in an index needs.

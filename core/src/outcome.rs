@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::Compare;
 use crate::limits::{LimitHit, Usage};
 
+pub use crate::unprepared::{Unprepared, UnpreparedReason};
+
 /// The two toolchains of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -472,38 +474,6 @@ pub struct Lockfile {
     pub sha256: String,
     /// The whole file.
     pub text: String,
-}
-
-/// Why a crate could not even be tried; the fault is the crate's, on both sides alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Unprepared {
-    /// The package itself is unusable: a bad archive, no manifest, a manifest cargo refuses.
-    Broken {
-        /// What is wrong, for people.
-        message: String,
-    },
-    /// Its dependencies cannot be resolved or had.
-    PrepareFail {
-        /// What is wrong, for people.
-        message: String,
-    },
-    /// It asks for a newer Rust than one of the toolchains (`rust-version`).
-    RustVersion {
-        /// Who asks for what, for people.
-        message: String,
-    },
-}
-
-impl Unprepared {
-    /// What is wrong, for people.
-    pub fn message(&self) -> &str {
-        match self {
-            Self::Broken { message }
-            | Self::PrepareFail { message }
-            | Self::RustVersion { message } => message,
-        }
-    }
 }
 
 /// The schema of [`JobRecord`] that this version writes.

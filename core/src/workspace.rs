@@ -16,6 +16,7 @@ use crate::manifest::{
     self, DEPENDENCY_KEYS, DEV_KEYS, ManifestDependency, ManifestError, dependency_of, each_table,
     for_each_table_mut, non_empty, package_mut,
 };
+use crate::unprepared::UnpreparedReason;
 
 mod members;
 
@@ -85,6 +86,20 @@ pub enum WorkspaceError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl WorkspaceError {
+    /// What kind of fault it is.
+    pub fn reason(&self) -> UnpreparedReason {
+        match self {
+            Self::Manifest { source, .. } => source.reason(),
+            Self::Missing(_) | Self::NotInherited { .. } | Self::Pattern { .. } => {
+                UnpreparedReason::CargoToml
+            }
+            Self::Outside { .. } => UnpreparedReason::MissingDeps,
+            Self::Git { .. } => UnpreparedReason::MissingGitRepository,
+        }
+    }
 }
 
 fn shown(path: &str) -> String {

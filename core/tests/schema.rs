@@ -15,7 +15,7 @@ use ejecta_core::limits::{Bound, LimitHit, LimitStop, Limits};
 use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::outcome::{
     LockfileOrigin, Need, PackageRef, Reason, Side, TestCounts, UnitKey, UnitKind, UnitOutcome,
-    UnitStatus,
+    UnitStatus, UnpreparedReason,
 };
 use ejecta_core::overrides::LimitOverrides;
 use ejecta_core::report::model::{
@@ -126,6 +126,17 @@ fn everything_that_can_be_said_fits() {
         let kind = format!("{reason:?}");
         let side = results.crates[0].candidate.as_mut().expect("it ran");
         side.reason = Some(reason);
+        assert_eq!(wrong(&as_value(&results)), "", "{kind}");
+    }
+    let kinds = expected::<UnpreparedReason>(json!({"kind": "?"}));
+    for kind in kinds {
+        let given = match kind.as_str() {
+            "limit" => json!({"kind": "limit", "limit": "oom"}),
+            _ => json!({"kind": kind}),
+        };
+        let reason: UnpreparedReason = serde_json::from_value(given).expect(&kind);
+        results.crates[0].reason = Some(reason);
+        results.crates[0].tiers[0].reason = Some(reason);
         assert_eq!(wrong(&as_value(&results)), "", "{kind}");
     }
     let sources = [
@@ -303,6 +314,7 @@ fn the_schema_has_every_kind_and_no_other() {
     let schema = schema();
     check::<Source>(&schema, "Source");
     check::<Reason>(&schema, "Reason");
+    check::<UnpreparedReason>(&schema, "UnpreparedReason");
 }
 
 /// The page in words leaves out nothing.

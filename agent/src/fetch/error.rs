@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ejecta_core::outcome::UnpreparedReason;
+
 use crate::sandbox::{ErrorClass, SandboxError};
 
 /// Why a repository could not be had, and whose fault that is.
@@ -106,6 +108,21 @@ impl FetchError {
             Self::Unreachable { .. } | Self::NoGit { .. } | Self::Sandbox(_) | Self::Io { .. } => {
                 false
             }
+        }
+    }
+
+    /// What kind of fault a crate has that needs the repository.
+    pub fn reason(&self) -> UnpreparedReason {
+        match self {
+            Self::Missing { .. } | Self::OtherHost { .. } | Self::Private { .. } => {
+                UnpreparedReason::MissingGitRepository
+            }
+            Self::Limit { .. }
+            | Self::Unusable { .. }
+            | Self::Unreachable { .. }
+            | Self::NoGit { .. }
+            | Self::Sandbox(_)
+            | Self::Io { .. } => UnpreparedReason::Unknown,
         }
     }
 

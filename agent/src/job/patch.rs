@@ -5,12 +5,12 @@
 
 use ejecta_core::krate::CrateName;
 use ejecta_core::lockfile;
-use ejecta_core::outcome::Side;
+use ejecta_core::outcome::{Side, Unprepared, UnpreparedReason};
 use ejecta_core::workspace::Fitted;
 
 use super::Job;
 use super::prepare::{Prepare, Prepared, in_dir, or_unprepared, prepare_fail};
-use super::resolve::{Said, error_of, resolved, root_deps};
+use super::resolve::{Refusal, Said, resolved, root_deps};
 use crate::error::AgentError;
 use crate::fetch::Reach;
 use crate::guest::{self, Registry, Resolve};
@@ -28,20 +28,22 @@ impl Job<'_> {
         for side in Side::BOTH {
             let patches = context.patches.of(side);
             let shared = prepared.lockfile.clone();
-            let packages = or_unprepared!(replaced(&shared, patches).map_err(prepare_fail));
+            let packages = or_unprepared!(replaced(&shared, patches).map_err(unreadable));
             if packages.is_empty() {
                 continue;
             }
             let text = self.patch_side(prepared, fitted, patches, packages).await?;
-            let why = |message| prepare_fail(format!("with the patch of the {side}: {message}"));
+            let why = |Refusal { reason, message }| {
+                prepare_fail(reason, format!("with the patch of the {side}: {message}"))
+            };
             let text = or_unprepared!(text.map_err(why));
             let mut used = false;
             for patch in patches {
-                if or_unprepared!(is_used(&text, patch).map_err(prepare_fail)) {
+                if or_unprepared!(is_used(&text, patch).map_err(unreadable)) {
                     used = true;
                     continue;
                 }
-                let has = or_unprepared!(versions(&shared, patch).map_err(prepare_fail));
+                let has = or_unprepared!(versions(&shared, patch).map_err(unreadable));
                 let has: Vec<String> = has.iter().map(|(v, _)| v.to_string()).collect();
                 let Patched {
                     name,
@@ -71,7 +73,7 @@ impl Job<'_> {
         fitted: &Fitted,
         patches: &[Patched],
         packages: Vec<String>,
-    ) -> Result<Result<String, String>, AgentError> {
+    ) -> Result<Result<String, Refusal>, AgentError> {
         let shared = prepared.lockfile.clone();
         let mut sandboxed = match prepared.first.take() {
             Some(first) => first,
@@ -104,12 +106,15 @@ impl Job<'_> {
             .await?;
         if let Err(failed) = done {
             sandboxed.discard().await?;
-            return Ok(Err(failed.into_message()));
+            return Ok(Err(failed.into_refusal()));
         }
         let text = sandboxed.run_dir.resolved_lockfile(&prepared.root)?;
         prepared.first = Some(sandboxed);
         let newest = self.context.toolchains.max_lockfile_version();
-        Ok(resolved(text, newest).map_err(|why| why.message().to_owned()))
+        Ok(resolved(text, newest).map_err(|why| Refusal {
+            reason: why.reason().unwrap_or_default(),
+            message: why.message().to_owned(),
+        }))
     }
 
     /// Makes the `CARGO_HOME` of each side that needs one of its own: with the patches that it
@@ -121,7 +126,9 @@ impl Job<'_> {
             let patches = if own { context.patches.of(side) } else { &[] };
             let config = guest::cargo_config(Registry::Vendor, &names(patches));
             let text = prepared.lockfile_of(side);
-            let repositories = or_unprepared!(lockfile::repositories(text).map_err(prepare_fail));
+            let repositories = or_unprepared!(
+                lockfile::repositories(text).map_err(|e| prepare_fail(e.reason(), e))
+            );
             if !repositories.is_empty() {
                 or_unprepared!(self.fill_home(prepared, side, &config).await?);
             } else if !patches.is_empty() {
@@ -164,13 +171,18 @@ impl Job<'_> {
         self.note_cargo(&command.argv, &said);
         if ran.exit != Exit::Code(0) {
             sandboxed.discard().await?;
-            return Ok(Err(prepare_fail(error_of(&said.lines))));
+            return Ok(Err(Refusal::of_cargo(&said).into_unprepared()));
         }
         sandboxed.instance.destroy().await?;
         prepared.dir.keep_home(side, &sandboxed.run_dir)?;
         sandboxed.run_dir.remove()?;
         Ok(Ok(()))
     }
+}
+
+/// A lockfile that says nothing of its packages.
+fn unreadable(message: String) -> Unprepared {
+    prepare_fail(UnpreparedReason::Lockfile, message)
 }
 
 fn names(patches: &[Patched]) -> Vec<(&str, &str)> {

@@ -10,7 +10,7 @@ use ejecta_core::git::GitUrl;
 use ejecta_core::krate::Source;
 use ejecta_core::lockfile;
 use ejecta_core::manifest;
-use ejecta_core::outcome::{Lockfile, LockfileOrigin, Side, Unprepared};
+use ejecta_core::outcome::{Lockfile, LockfileOrigin, Side, Unprepared, UnpreparedReason};
 use ejecta_core::rust_version;
 use ejecta_core::workspace::{self, Fitted};
 use ejecta_registry::{RegistryError, SourceError};
@@ -72,8 +72,9 @@ pub(super) use or_unprepared;
     clippy::needless_pass_by_value,
     reason = "it stands where errors are mapped"
 )]
-pub(super) fn broken(message: impl ToString) -> Unprepared {
+pub(super) fn broken(reason: UnpreparedReason, message: impl ToString) -> Unprepared {
     Unprepared::Broken {
+        reason,
         message: ejecta_core::log::clean(&message.to_string()),
     }
 }
@@ -82,8 +83,9 @@ pub(super) fn broken(message: impl ToString) -> Unprepared {
     clippy::needless_pass_by_value,
     reason = "it stands where errors are mapped"
 )]
-pub(super) fn prepare_fail(message: impl ToString) -> Unprepared {
+pub(super) fn prepare_fail(reason: UnpreparedReason, message: impl ToString) -> Unprepared {
     Unprepared::PrepareFail {
+        reason,
         message: ejecta_core::log::clean(&message.to_string()),
     }
 }
@@ -212,7 +214,9 @@ impl Job<'_> {
                 let tree = self.context.repositories.tree(url, commit, Reach::Named);
                 let tree = match tree.await {
                     Ok(tree) => tree,
-                    Err(error) if error.is_of_the_repository() => return Ok(Err(broken(error))),
+                    Err(error) if error.is_of_the_repository() => {
+                        return Ok(Err(broken(error.reason(), error)));
+                    }
                     Err(error) => return Err(error.into()),
                 };
                 dir.link_source(&tree.dir)?;
@@ -226,9 +230,10 @@ impl Job<'_> {
                 dir.copy_source(root.as_ref())?;
                 let member = Path::new(path).strip_prefix(root).ok();
                 let member = member.and_then(Path::to_str);
-                Ok(member
-                    .map(str::to_owned)
-                    .ok_or_else(|| broken(format!("`{path}` is not below `{root}`"))))
+                Ok(member.map(str::to_owned).ok_or_else(|| {
+                    let message = format!("`{path}` is not below `{root}`");
+                    broken(UnpreparedReason::CargoToml, message)
+                }))
             }
             (Source::Registry { .. }, None) => Err(AgentError::Bug(
                 "a registry crate without a release".to_owned(),
@@ -236,7 +241,9 @@ impl Job<'_> {
             (Source::Registry { .. }, Some(release)) => {
                 let source = match self.context.store.source(&release).await {
                     Ok(source) => source,
-                    Err(SourceError::Broken { why, .. }) => return Ok(Err(broken(why))),
+                    Err(SourceError::Broken { why, .. }) => {
+                        return Ok(Err(broken(UnpreparedReason::Archive, why)));
+                    }
                     Err(error) => return Err(error.into()),
                 };
                 dir.link_source(&source.path)?;
@@ -257,14 +264,15 @@ impl Job<'_> {
             Source::Git { .. } | Source::Local { .. } => {
                 let source = dir.source();
                 let fitted = workspace::fit(&DiskTree(&source), member, variant.dev_dependencies);
-                Ok(fitted.map_err(broken))
+                Ok(fitted.map_err(|e| broken(e.reason(), e)))
             }
             Source::Registry { .. } => {
                 let Some(text) = dir.read_source("Cargo.toml")? else {
-                    return Ok(Err(broken("the package has no `Cargo.toml`")));
+                    let message = "the package has no `Cargo.toml`";
+                    return Ok(Err(broken(UnpreparedReason::CargoToml, message)));
                 };
                 let fitted = manifest::prepare(&text, variant.dev_dependencies);
-                Ok(fitted.map(Fitted::from).map_err(broken))
+                Ok(fitted.map(Fitted::from).map_err(|e| broken(e.reason(), e)))
             }
         }
     }
@@ -275,7 +283,7 @@ impl Job<'_> {
         let own = prepared.own_lockfiles.values();
         for text in own.chain([&prepared.lockfile]) {
             releases.extend(or_unprepared!(
-                lockfile::releases(text).map_err(prepare_fail)
+                lockfile::releases(text).map_err(|e| prepare_fail(e.reason(), e))
             ));
         }
         // The store bounds how many of them it works on at once.
@@ -297,8 +305,10 @@ impl Job<'_> {
                 Err(SourceError::Registry(
                     error @ (RegistryError::UnknownCrate { .. }
                     | RegistryError::UnknownVersion { .. }),
-                )) => return Ok(Err(prepare_fail(error))),
-                Err(error @ SourceError::Broken { .. }) => return Ok(Err(prepare_fail(error))),
+                )) => return Ok(Err(prepare_fail(UnpreparedReason::MissingDeps, error))),
+                Err(error @ SourceError::Broken { .. }) => {
+                    return Ok(Err(prepare_fail(UnpreparedReason::Archive, error)));
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -8,14 +8,15 @@ use std::collections::BTreeSet;
 use ejecta_core::classify;
 use ejecta_core::git::GitUrl;
 use ejecta_core::krate::{CrateName, Source};
+use ejecta_core::limits::LimitHit;
 use ejecta_core::lockfile;
 use ejecta_core::manifest::ManifestDependency;
-use ejecta_core::outcome::{LockfileOrigin, Unprepared};
+use ejecta_core::outcome::{LockfileOrigin, Unprepared, UnpreparedReason};
 use ejecta_core::workspace::Fitted;
 use ejecta_registry::RootDep;
 use semver::VersionReq;
 
-use super::prepare::{Prepare, Prepared, in_dir, or_unprepared, prepare_fail};
+use super::prepare::{Prepare, Prepared, broken, in_dir, or_unprepared, prepare_fail};
 use super::{Job, Sandboxed};
 use crate::error::AgentError;
 use crate::fetch::Reach;
@@ -43,18 +44,51 @@ impl LineSink for Said {
     }
 }
 
+/// Something that a crate needs and cannot have.
+#[derive(Default)]
+pub(super) struct Refusal {
+    pub(super) reason: UnpreparedReason,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    /// What cargo said.
+    pub(super) fn of_cargo(said: &Said) -> Self {
+        Self {
+            reason: UnpreparedReason::of_cargo(&said.lines),
+            message: error_of(&said.lines),
+        }
+    }
+
+    pub(super) fn into_unprepared(self) -> Unprepared {
+        let Self { reason, message } = self;
+        match reason {
+            // Then it is not its dependencies.
+            UnpreparedReason::CargoToml => broken(reason, message),
+            _ => prepare_fail(reason, message),
+        }
+    }
+}
+
 /// Why a lockfile was not resolved: the crate's own fault.
 pub(super) enum Failed {
     /// cargo says that it cannot be.
-    Refused(String),
+    Refused(Refusal),
     /// A limit ended it.
-    Limit(String),
+    Limit(Refusal),
 }
 
 impl Failed {
-    pub(super) fn into_message(self) -> String {
+    fn at_limit(limit: LimitHit) -> Self {
+        Self::Limit(Refusal {
+            reason: UnpreparedReason::Limit { limit },
+            message: format!("resolving its dependencies hit a limit: {}", limit.name()),
+        })
+    }
+
+    pub(super) fn into_refusal(self) -> Refusal {
         match self {
-            Self::Refused(message) | Self::Limit(message) => message,
+            Self::Refused(refusal) | Self::Limit(refusal) => refusal,
         }
     }
 }
@@ -70,7 +104,7 @@ enum Answer {
     Fetched,
     /// There is one more mirror, for sandboxes that are yet to be made.
     Mirrored,
-    Failed(String),
+    Failed(Refusal),
 }
 
 impl Job<'_> {
@@ -92,7 +126,7 @@ impl Job<'_> {
             or_unprepared!(
                 self.mirror(prepared, &url, self.reach(&url))
                     .await?
-                    .map_err(prepare_fail)
+                    .map_err(Refusal::into_unprepared)
             );
         }
         let mut sandboxed = self
@@ -100,7 +134,7 @@ impl Job<'_> {
             .await?;
         self.prefetch(fitted, published.as_deref()).await?;
         let mut origin = LockfileOrigin::Fresh;
-        let mut done = Err(Failed::Refused(String::new()));
+        let mut done = Err(Failed::Refused(Refusal::default()));
         if published.is_some() {
             origin = LockfileOrigin::Published;
             done = self
@@ -120,7 +154,7 @@ impl Job<'_> {
         }
         if let Err(failed) = done {
             sandboxed.discard().await?;
-            return Ok(Err(prepare_fail(failed.into_message())));
+            return Ok(Err(failed.into_refusal().into_unprepared()));
         }
         let text = sandboxed.run_dir.resolved_lockfile(&prepared.root)?;
         prepared.first = Some(sandboxed);
@@ -174,22 +208,19 @@ impl Job<'_> {
             self.note_cargo(&command.argv, &said);
             match ran.exit {
                 Exit::Code(0) => return Ok(Ok(())),
-                Exit::Limit(limit) => {
-                    let name = limit.name();
-                    let message = format!("resolving its dependencies hit a limit: {name}");
-                    return Ok(Err(Failed::Limit(message)));
-                }
+                Exit::Limit(limit) => return Ok(Err(Failed::at_limit(limit))),
                 Exit::Code(_) | Exit::Signal(_) => {}
             }
             match self.answer(&said, &mut asked, prepared).await? {
                 Answer::Fetched => {}
                 Answer::Mirrored => self.show_mirrors(prepared, sandboxed).await?,
-                Answer::Failed(message) => return Ok(Err(Failed::Refused(message))),
+                Answer::Failed(refusal) => return Ok(Err(Failed::Refused(refusal))),
             }
         }
-        Ok(Err(Failed::Limit(format!(
-            "its dependencies were not resolved after {MAX_RESOLVES} tries"
-        ))))
+        Ok(Err(Failed::Limit(Refusal {
+            reason: UnpreparedReason::Unknown,
+            message: format!("its dependencies were not resolved after {MAX_RESOLVES} tries"),
+        })))
     }
 
     /// The published lockfile, where the policy keeps it and both cargos can read it.
@@ -264,7 +295,7 @@ impl Job<'_> {
         asked: &mut Asked,
         prepared: &mut Prepared,
     ) -> Result<Answer, AgentError> {
-        let failed = || Answer::Failed(error_of(&said.lines));
+        let failed = || Answer::Failed(Refusal::of_cargo(said));
         let missing = classify::missing_package(&said.lines);
         if let Some(name) = missing.and_then(|name| CrateName::new(name).ok()) {
             // A name that was fetched for this resolve already cannot be what cargo missed.
@@ -289,7 +320,12 @@ impl Job<'_> {
         };
         let url = match GitUrl::of_cargo(address) {
             Ok(url) => url,
-            Err(error) => return Ok(Answer::Failed(error.to_string())),
+            Err(error) => {
+                return Ok(Answer::Failed(Refusal {
+                    reason: UnpreparedReason::MissingGitRepository,
+                    message: error.to_string(),
+                }));
+            }
         };
         if prepared.mirrors.contains_key(&url) {
             return Ok(failed());
@@ -306,7 +342,7 @@ impl Job<'_> {
         prepared: &mut Prepared,
         url: &GitUrl,
         reach: Reach,
-    ) -> Result<Result<(), String>, AgentError> {
+    ) -> Result<Result<(), Refusal>, AgentError> {
         let repositories = &self.context.repositories;
         match repositories.mirror(url, reach).await {
             Ok(mirror) => {
@@ -314,7 +350,10 @@ impl Job<'_> {
                 prepared.dir.set_mirrors(&prepared.mirrors)?;
                 Ok(Ok(()))
             }
-            Err(error) if error.is_of_the_repository() => Ok(Err(error.to_string())),
+            Err(error) if error.is_of_the_repository() => Ok(Err(Refusal {
+                reason: error.reason(),
+                message: error.to_string(),
+            })),
             Err(error) => Err(error.into()),
         }
     }
@@ -362,11 +401,13 @@ pub(super) fn root_deps(dependencies: &[ManifestDependency]) -> Vec<RootDep> {
 
 /// A lockfile that both cargos can read.
 pub(super) fn resolved(text: Option<String>, newest: u32) -> Result<String, Unprepared> {
-    let text = text.ok_or_else(|| prepare_fail("cargo wrote no lockfile"))?;
+    let text =
+        text.ok_or_else(|| prepare_fail(UnpreparedReason::Unknown, "cargo wrote no lockfile"))?;
     lockfile::lowered(&text, newest).ok_or_else(|| {
-        prepare_fail(format!(
+        let message = format!(
             "its lockfile has a format newer than {newest}, which one of the two cargos cannot read"
-        ))
+        );
+        prepare_fail(UnpreparedReason::Lockfile, message)
     })
 }
 

@@ -14,7 +14,7 @@ use crate::limits::{LimitStop, Limits, Usage};
 use crate::log::clean;
 use crate::mode::Scope;
 use crate::outcome::{
-    Diagnostic, JobRecord, Reason, Run, Side, StepOutcome, UnitOutcome, UnitStatus,
+    Diagnostic, JobRecord, Reason, Run, Side, StepOutcome, UnitOutcome, UnitStatus, Unprepared,
 };
 use crate::plan::Skip;
 use crate::protocol::LogFile;
@@ -184,6 +184,8 @@ fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Vec<Caus
     let at = at.unwrap_or(tiers.len().saturating_sub(1));
     let record = jobs.get(at).copied().flatten().and_then(record_of);
     let deciding = tiers.get(at);
+    let told = deciding.into_iter().chain(&tiers);
+    let told = told.into_iter().find(|t| t.message.is_some());
     let side = |side| {
         let result = side_result(record?, side, deciding?, verdict)?;
         Some(with_costs(result, side, &tiers))
@@ -205,9 +207,8 @@ fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Vec<Caus
         attempts: tiers.iter().map(|t| t.attempts).max().unwrap_or(0),
         skip: skipped.map(|s| clean(s.reason())),
         limits: (!options.limits.is_empty()).then_some(options.limits),
-        message: deciding
-            .and_then(|t| t.message.clone())
-            .or_else(|| tiers.iter().find_map(|t| t.message.clone())),
+        message: told.and_then(|t| t.message.clone()),
+        reason: told.and_then(|t| t.reason),
         tiers,
     };
     let causes = record.map_or_else(Vec::new, |record| causes(krate, record, &result));
@@ -254,6 +255,7 @@ fn tier(id: &CrateId, scope: Scope, tier: Option<&Tier>, limits: &Limits) -> Tie
         preparation: None,
         runs: Vec::new(),
         message: None,
+        reason: None,
         notes: Vec::new(),
     };
     match tier.map(|t| &t.state) {
@@ -277,6 +279,7 @@ fn tier(id: &CrateId, scope: Scope, tier: Option<&Tier>, limits: &Limits) -> Tie
                     .map(|r| run(r, id, scope, limits))
                     .collect(),
                 message: record.unprepared.as_ref().map(|u| clean(u.message())),
+                reason: record.unprepared.as_ref().and_then(Unprepared::reason),
                 notes: record.notes.iter().map(|note| clean(note)).collect(),
                 ..empty
             }

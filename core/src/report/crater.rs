@@ -17,12 +17,12 @@ use super::words;
 use crate::compare::Verdict;
 use crate::limits::LimitHit;
 use crate::mode::{Mode, Scope};
-use crate::outcome::{Need, PackageRef, Reason, Side};
+use crate::outcome::{Need, PackageRef, Reason, Side, UnpreparedReason};
 
 pub use names::{LogPath, log_path};
 pub use shapes::{
-    Comparison, Config, CrateRow, FailureReason, Krate, Patch, Status, TestResult, TestResults,
-    Toolchain, ToolchainRun, ToolchainSource,
+    BrokenReason, Comparison, Config, CrateRow, FailureReason, Krate, Patch, Status, TestResult,
+    TestResults, Toolchain, ToolchainRun, ToolchainSource,
 };
 
 /// The file names, as the reference runner has them.
@@ -155,7 +155,10 @@ pub fn comparison(krate: &CrateResult, experiment: &ExperimentInfo) -> Compariso
         Verdict::TestPass if tests_are_left_out(experiment) => Comparison::SameTestSkipped,
         Verdict::TestPass => Comparison::SameTestPass,
         Verdict::Broken => Comparison::Broken,
-        Verdict::PrepareFail => Comparison::PrepareFail,
+        Verdict::PrepareFail => match unprepared(krate) {
+            TestResult::BrokenCrate(_) => Comparison::Broken,
+            _ => Comparison::PrepareFail,
+        },
         Verdict::Skipped => Comparison::Skipped,
         Verdict::Error => Comparison::Error,
         Verdict::Unknown => Comparison::Unknown,
@@ -196,8 +199,7 @@ pub fn test_result(
     }
     match krate.verdict {
         // The fault is the crate's, on both sides alike.
-        Verdict::Broken => Some(TestResult::BrokenCrate),
-        Verdict::PrepareFail => Some(TestResult::PrepareFail),
+        Verdict::Broken | Verdict::PrepareFail => Some(unprepared(krate)),
         // And this one ours.
         Verdict::Error => Some(TestResult::Error),
         Verdict::Regressed
@@ -212,6 +214,26 @@ pub fn test_result(
         | Verdict::Skipped
         | Verdict::Unknown => None,
     }
+}
+
+/// The word for a crate that could not be tried. What is wrong with its dependencies makes it
+/// `broken` there, where we say `prepare-fail`.
+fn unprepared(krate: &CrateResult) -> TestResult {
+    let reason = krate.reason.unwrap_or_default();
+    let broken = match reason {
+        UnpreparedReason::CargoToml => BrokenReason::CargoToml,
+        // Both are the same words of cargo's to it.
+        UnpreparedReason::Yanked | UnpreparedReason::NoMatchingVersion => BrokenReason::Yanked,
+        UnpreparedReason::MissingDeps => BrokenReason::MissingDependencies,
+        UnpreparedReason::MissingGitRepository => BrokenReason::MissingGitRepository,
+        _ if krate.verdict == Verdict::Broken => BrokenReason::Unknown,
+        UnpreparedReason::Limit { limit } => return TestResult::PrepareFail(of_limit(limit)),
+        UnpreparedReason::Archive
+        | UnpreparedReason::VersionConflict
+        | UnpreparedReason::Lockfile
+        | UnpreparedReason::Unknown => return TestResult::PrepareFail(FailureReason::Unknown),
+    };
+    TestResult::BrokenCrate(broken)
 }
 
 fn of_side(result: &SideResult, untested: bool) -> TestResult {

@@ -305,6 +305,8 @@ fn row(krate: &CrateResult) -> Row {
     let mut lines = units(krate);
     lines.extend(features(krate));
     lines.extend(krate.skip.clone());
+    let known = krate.reason.filter(|reason| !reason.is_unknown());
+    lines.extend(known.map(|reason| reason.name().to_owned()));
     lines.extend(krate.message.clone());
     Row {
         name: krate.name.to_string(),

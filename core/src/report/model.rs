@@ -16,7 +16,9 @@ use crate::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, Lockfil
 use crate::krate::{CrateId, CrateName, Source};
 use crate::limits::{LimitStop, Limits};
 use crate::mode::{Mode, Scope};
-use crate::outcome::{LockfileOrigin, PackageRef, Reason, Side, TestCounts, UnitKey, UnitOutcome};
+use crate::outcome::{
+    LockfileOrigin, PackageRef, Reason, Side, TestCounts, UnitKey, UnitOutcome, UnpreparedReason,
+};
 use crate::overrides::LimitOverrides;
 use crate::toolchain::ToolchainSpec;
 
@@ -259,6 +261,9 @@ pub struct CrateResult {
     pub limits: Option<LimitOverrides>,
     /// What is wrong with a crate that is `broken`, `prepare-fail` or an `error`.
     pub message: Option<String>,
+    /// What kind of fault `message` tells of, where it is the crate's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UnpreparedReason>,
     /// Tier by tier, in their order; empty for a crate that is not run.
     pub tiers: Vec<TierResult>,
 }
@@ -355,6 +360,9 @@ pub struct TierResult {
     pub runs: Vec<RunResult>,
     /// What is wrong where nothing could be run.
     pub message: Option<String>,
+    /// What kind of fault that is, where it is the crate's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UnpreparedReason>,
     /// What people should know of how it was prepared, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -1,7 +1,7 @@
 //! The words and figures that all renderers share. Text from outside is not escaped here: that is
 //! each renderer's own business.
 
-use super::model::{CrateResult, ErrorLine, ExperimentInfo, Results};
+use super::model::{CrateResult, ErrorLine, ExperimentInfo, Results, TierResult};
 use crate::compare::{Tally, UnitComparison, UnitVerdict, Verdict};
 use crate::experiment::{CapLints, Compare};
 use crate::limits::Limits;
@@ -196,11 +196,22 @@ pub(crate) fn why_not_covered(krate: &CrateResult) -> String {
         Verdict::Skipped if tier.units.is_empty() && tier.message.is_some() => message.to_owned(),
         Verdict::Unknown => "not finished".to_owned(),
         Verdict::Error => format!("an error of ours: {message}"),
-        Verdict::Broken => format!("unusable package: {message}"),
-        Verdict::PrepareFail => format!("dependencies cannot be had: {message}"),
+        Verdict::Broken => format!("unusable package{}: {message}", kind_of_fault(tier)),
+        Verdict::PrepareFail => {
+            format!(
+                "dependencies cannot be had{}: {message}",
+                kind_of_fault(tier)
+            )
+        }
         Verdict::Skipped if tier.message.is_some() => message.to_owned(),
         _ => why_not_compared(krate, &tier.units),
     }
+}
+
+/// ` (yanked)`, where it is known.
+fn kind_of_fault(tier: &TierResult) -> String {
+    let known = tier.reason.filter(|reason| !reason.is_unknown());
+    known.map_or_else(String::new, |reason| format!(" ({reason})"))
 }
 
 fn why_not_compared(krate: &CrateResult, units: &[UnitComparison]) -> String {

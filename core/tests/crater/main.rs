@@ -12,7 +12,7 @@ use ejecta_core::git::{Commit, GitUrl};
 use ejecta_core::krate::Source;
 use ejecta_core::limits::LimitHit;
 use ejecta_core::mode::{Mode, Scope};
-use ejecta_core::outcome::{Need, PackageRef, Reason, Side};
+use ejecta_core::outcome::{Need, PackageRef, Reason, Side, UnpreparedReason};
 use ejecta_core::report::crater::{self, Export, LogSource};
 use ejecta_core::report::model::{Results, SideOutcome, model};
 use serde::Deserialize;
@@ -360,11 +360,11 @@ fn crates_without_a_run_say_why() {
     let twice = |res: TestResult| [Some(res.clone()), Some(res)];
     assert_eq!(
         both("bomb-1.0.0"),
-        twice(TestResult::BrokenCrate("unknown".to_owned()))
+        twice(TestResult::BrokenCrate("cargo-toml".to_owned()))
     );
     assert_eq!(
         both("gone-1.0.0"),
-        twice(TestResult::PrepareFail(Why::Unknown))
+        twice(TestResult::BrokenCrate("missing-deps".to_owned()))
     );
     assert_eq!(both("unlucky-1.0.0"), twice(TestResult::Error));
     assert_eq!(both("wants-gpu-1.0.0"), [None, None]);
@@ -374,6 +374,68 @@ fn crates_without_a_run_say_why() {
         panic!("nothing was run");
     };
     assert!(text.contains("the archive has no `Cargo.toml`"), "{text}");
+}
+
+#[test]
+fn what_could_not_be_tried_has_their_word() {
+    use UnpreparedReason as Is;
+    let mut results = model(&fixture::quiet());
+    let table = [
+        (Is::CargoToml, "broken:cargo-toml", "broken:cargo-toml"),
+        (Is::Yanked, "broken:yanked", "broken:yanked"),
+        (Is::NoMatchingVersion, "broken:yanked", "broken:yanked"),
+        (
+            Is::MissingDeps,
+            "broken:missing-deps",
+            "broken:missing-deps",
+        ),
+        (
+            Is::MissingGitRepository,
+            "broken:missing-git-repository",
+            "broken:missing-git-repository",
+        ),
+        (Is::Archive, "broken:unknown", "prepare-fail:unknown"),
+        (
+            Is::VersionConflict,
+            "broken:unknown",
+            "prepare-fail:unknown",
+        ),
+        (Is::Lockfile, "broken:unknown", "prepare-fail:unknown"),
+        (
+            Is::Limit {
+                limit: LimitHit::Oom,
+            },
+            "broken:unknown",
+            "prepare-fail:oom",
+        ),
+        (
+            Is::Limit {
+                limit: LimitHit::Timeout,
+            },
+            "broken:unknown",
+            "prepare-fail:timeout",
+        ),
+        (Is::Unknown, "broken:unknown", "prepare-fail:unknown"),
+    ];
+    for (reason, broken, prepare_fail) in table {
+        for (verdict, word) in [
+            (Verdict::Broken, broken),
+            (Verdict::PrepareFail, prepare_fail),
+        ] {
+            let krate = &mut results.crates[0];
+            (krate.baseline, krate.candidate) = (None, None);
+            (krate.verdict, krate.reason) = (verdict, Some(reason));
+            let (theirs, _) = read(&crater::export(&results));
+            let row = &theirs.crates[0];
+            let [Some(first), Some(second)] = &row.runs else {
+                panic!("{reason:?}: {:?}", row.runs)
+            };
+            let expected: TestResult = word.parse().expect("one of theirs");
+            assert_eq!((&first.res, &second.res), (&expected, &expected));
+            let rule = their_comparison(&first.res, &second.res);
+            assert_eq!(Some(row.res), rule, "{reason:?}");
+        }
+    }
 }
 
 /// Every log that a result names is written, in one place each, and nothing else is.
@@ -512,13 +574,7 @@ fn toolchains_are_taken_apart() {
 fn the_retry_list_names_what_their_selection_reads() {
     let export = crater::export(&whole());
     let names: Vec<&str> = export.retry.lines().collect();
-    let expected = [
-        "fickle",
-        "gone",
-        "hostile",
-        "hungry",
-        "uses-time-too",
-        "uses-time",
-    ];
+    // `gone` is `broken` there, and so in no list.
+    let expected = ["fickle", "hostile", "hungry", "uses-time-too", "uses-time"];
     assert_eq!(names, expected);
 }

@@ -12,7 +12,7 @@ use ejecta_core::limits::{Limits, Usage};
 use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::outcome::{
     JOB_RECORD_SCHEMA, JobRecord, Run, Side, StepExit, StepOutcome, UnitKey, UnitKind, UnitOutcome,
-    UnitStatus, Unprepared,
+    UnitStatus, Unprepared, UnpreparedReason,
 };
 use ejecta_core::plan::{CrateOptions, PlanEntry, Skip};
 use ejecta_server::store::{
@@ -82,6 +82,7 @@ pub fn plan(crates: usize) -> Vec<PlanEntry> {
 /// A record that can be told from others.
 pub fn record(mark: &str) -> JobRecord {
     let why = Unprepared::Broken {
+        reason: UnpreparedReason::CargoToml,
         message: mark.to_owned(),
     };
     JobRecord::unprepared(why, Usage::default())

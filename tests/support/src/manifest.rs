@@ -10,7 +10,7 @@ use crate::fixture::{CrateFixture, DepFixture, DepKind};
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
 /// Packs the crate in `dir`: every file of it but `target` and `.git`, with the dependencies and
-/// features of its manifest.
+/// features of its manifest. With `yanked = true` in `[package.metadata.fixture]` it is yanked.
 ///
 /// # Panics
 /// When the directory cannot be read, or its manifest has what a published one cannot have: path
@@ -21,6 +21,11 @@ pub fn fixture_from_dir(dir: &Path) -> CrateFixture {
     let package = manifest["package"].as_table().expect("a package table");
     let version = package.get("version").map_or("0.0.0", text_of);
     let mut fixture = CrateFixture::new(text_of(&package["name"]), version);
+    // The index says that of a release, not the release itself.
+    let metadata = package.get("metadata").and_then(|m| m.get("fixture"));
+    fixture.yanked = metadata
+        .and_then(Value::as_table)
+        .is_some_and(|table| flag(table, "yanked", false));
     fixture.rust_version = package.get("rust-version").map(|v| text_of(v).to_owned());
     add_deps(&mut fixture, &manifest, None);
     if let Some(targets) = manifest.get("target").and_then(Value::as_table) {

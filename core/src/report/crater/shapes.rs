@@ -130,13 +130,29 @@ words! {
     }
 }
 
+words! {
+    /// Why a crate cannot be used.
+    BrokenReason {
+        /// None of the others.
+        Unknown => "unknown",
+        /// Its manifest is not there, or wrong.
+        CargoToml => "cargo-toml",
+        /// No release of a dependency fits that is not yanked.
+        Yanked => "yanked",
+        /// A dependency is not there.
+        MissingDependencies => "missing-deps",
+        /// Its repository, or that of a dependency, is not there for everybody.
+        MissingGitRepository => "missing-git-repository",
+    }
+}
+
 /// What one toolchain did with a crate, written as `word` or `word:reason`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TestResult {
-    /// It cannot be used. Why is never written: our records say it in prose only.
-    BrokenCrate,
-    /// Its build could not be prepared; why likewise.
-    PrepareFail,
+    /// It cannot be used.
+    BrokenCrate(BrokenReason),
+    /// Its build could not be prepared.
+    PrepareFail(FailureReason),
     /// It does not build.
     BuildFail(FailureReason),
     /// Its tests fail.
@@ -154,8 +170,8 @@ pub enum TestResult {
 impl fmt::Display for TestResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BrokenCrate => f.write_str("broken:unknown"),
-            Self::PrepareFail => f.write_str("prepare-fail:unknown"),
+            Self::BrokenCrate(reason) => write!(f, "broken:{reason}"),
+            Self::PrepareFail(reason) => write!(f, "prepare-fail:{reason}"),
             Self::BuildFail(reason) => write!(f, "build-fail:{reason}"),
             Self::TestFail(reason) => write!(f, "test-fail:{reason}"),
             Self::TestSkipped => f.write_str("test-skipped"),

@@ -1,0 +1,1 @@
+//! Its dependency has no such feature.

@@ -1,0 +1,1 @@
+//! Its dependency is in no registry.

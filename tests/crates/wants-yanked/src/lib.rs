@@ -1,0 +1,1 @@
+//! The only release of its dependency is yanked.
