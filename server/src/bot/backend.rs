@@ -220,6 +220,8 @@ pub struct Notice {
     pub about: About,
     /// What happened.
     pub news: News,
+    /// When it came so: what is told of an earlier time does not unsay it.
+    pub as_of: Timestamp,
 }
 
 /// What happened to an experiment.

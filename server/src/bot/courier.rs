@@ -38,36 +38,47 @@ pub(super) struct Courier<'a> {
     pub clock: &'a Clock,
     /// The pause between changes, which GitHub asks for.
     pub pause: Duration,
+    /// How long an entry stays with a courier that is not heard of any more.
+    pub hold: Duration,
 }
 
 impl Courier<'_> {
     /// Carries out what is due, and says how many entries that were.
     pub(super) async fn deliver(&self) -> Result<usize, MailboxError> {
-        let due = self.outbox.due((self.clock)()).await?;
-        for (n, entry) in due.iter().enumerate() {
-            if n > 0 {
-                tokio::time::sleep(self.pause).await;
-            }
-            self.deliver_one(entry).await?;
+        let mut delivered = 0;
+        loop {
+            let now = (self.clock)();
+            let Some(due) = self.outbox.take(now, later(now, self.hold)).await? else {
+                return Ok(delivered);
+            };
+            self.deliver_one(&due).await?;
+            delivered += 1;
+            tokio::time::sleep(self.pause).await;
         }
-        Ok(due.len())
     }
 
     async fn deliver_one(&self, due: &Due) -> Result<(), MailboxError> {
         let key = &due.entry.key;
-        self.outbox.begin(key).await?;
-        let error = match self.carry_out(due).await {
-            Ok(comment) => return self.outbox.done(key, due.version, comment).await,
-            Err(error) => error,
+        if !self.outbox.begin(due).await? {
+            return Ok(());
+        }
+        let hold = || async {
+            let until = later((self.clock)(), self.hold);
+            self.outbox.hold(due, until).await
+        };
+        let Some(ended) = holding(self.carry_out(due), self.hold, hold).await? else {
+            tracing::warn!(key = key.0, "another coordinator has taken an entry over");
+            return Ok(());
         };
         let now = (self.clock)();
+        let error = match ended {
+            Ok(comment) => return self.outbox.done(due, comment, now).await,
+            Err(error) => error,
+        };
         let until = match error.class() {
             GithubClass::Never => {
                 tracing::warn!(key = key.0, "given up: failed to {error}");
-                return self
-                    .outbox
-                    .give_up(key, due.version, &error.to_string())
-                    .await;
+                return self.outbox.give_up(due, &error.to_string(), now).await;
             }
             GithubClass::Limited(until) => until,
             GithubClass::Denied => {
@@ -79,7 +90,7 @@ impl Courier<'_> {
                 later(now, backoff(due.attempts))
             }
         };
-        self.outbox.put_off(key, until, &error.to_string()).await
+        self.outbox.put_off(due, until, &error.to_string()).await
     }
 
     /// Makes it so; the number of the comment, for a comment.
@@ -149,6 +160,27 @@ fn matches(pattern: &str, label: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => label.starts_with(start),
         None => label == pattern,
+    }
+}
+
+/// Does `work` and keeps what it is about meanwhile: `hold` is called well before a hold of that
+/// length ends. `None`, and the work is dropped, when somebody else has it.
+pub(super) async fn holding<T, H: Future<Output = Result<bool, MailboxError>>>(
+    work: impl Future<Output = T>,
+    length: Duration,
+    hold: impl Fn() -> H,
+) -> Result<Option<T>, MailboxError> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(Some(done)),
+            () = tokio::time::sleep(length / 3) => {
+                if !hold().await? {
+                    return Ok(None);
+                }
+            }
+        }
     }
 }
 

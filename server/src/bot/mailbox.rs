@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::model::{DeliveryId, Incoming, Thread};
+use crate::store::StoreError;
 
 /// The place in which the bot's memory is failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +20,15 @@ pub struct MailboxError {
     pub why: String,
 }
 
+impl From<StoreError> for MailboxError {
+    fn from(error: StoreError) -> Self {
+        Self {
+            what: "use the bot's memory",
+            why: format!("failed to {error}"),
+        }
+    }
+}
+
 /// What came of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
@@ -28,12 +38,12 @@ pub enum Received {
     Repeated,
 }
 
-/// A comment that waits to be handled.
+/// A comment that somebody handles now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The comment.
     pub incoming: Incoming,
-    /// How often handling it was begun, this time included.
+    /// How often handling it was begun, this time included: whoever gives it back names this.
     pub attempts: u32,
 }
 
@@ -49,17 +59,22 @@ pub trait Inbox: Send + Sync {
         now: Timestamp,
     ) -> Result<Received, MailboxError>;
 
-    /// The oldest comment that is not handled and not put off, if there is one; an attempt counts
-    /// from here.
-    async fn take(&self, now: Timestamp) -> Result<Option<Waiting>, MailboxError>;
+    /// The oldest comment that is not handled, not put off and with nobody else, if there is one;
+    /// an attempt counts from here. Nobody else gets it before `until`.
+    async fn take(&self, now: Timestamp, until: Timestamp)
+    -> Result<Option<Waiting>, MailboxError>;
 
-    /// The comment is handled.
-    async fn handled(&self, incoming: &Incoming) -> Result<(), MailboxError>;
+    /// Keeps what was taken until another time; says whether it is still with the one who took it.
+    async fn hold(&self, taken: &Waiting, until: Timestamp) -> Result<bool, MailboxError>;
 
-    /// The comment is to be handled at `until` at the earliest.
-    async fn put_off(&self, incoming: &Incoming, until: Timestamp) -> Result<(), MailboxError>;
+    /// The comment is handled, whoever has it now.
+    async fn handled(&self, taken: &Waiting, now: Timestamp) -> Result<(), MailboxError>;
 
-    /// When the next comment is due that was put off.
+    /// The comment is to be handled at `until` at the earliest; nothing if somebody else has it by
+    /// now.
+    async fn put_off(&self, taken: &Waiting, until: Timestamp) -> Result<(), MailboxError>;
+
+    /// When the next comment is due: one that was put off, or that somebody has taken.
     async fn next_due(&self) -> Result<Option<Timestamp>, MailboxError>;
 }
 
@@ -110,15 +125,20 @@ pub struct Entry {
     pub effect: Effect,
     /// Whether it counts.
     pub when: When,
+    /// The time of what it tells of: it does not count if the last entry of its key told of
+    /// something later. So two coordinators, of which one is late, do not unsay each other's words.
+    pub as_of: Timestamp,
 }
 
-/// An entry that is to be carried out.
+/// An entry that somebody carries out now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// The entry.
     pub entry: Entry,
     /// Which state of the entry this is: it goes up when another takes its place.
     pub version: u64,
+    /// The how-manieth time that it was taken: by this an entry knows who has it.
+    pub taken: u32,
     /// How often carrying it out was begun before, in any version. Where this is not 0, and no
     /// comment is known, one may have been posted all the same.
     pub attempts: u32,
@@ -135,32 +155,36 @@ pub trait Outbox: Send + Sync {
     /// key changes nothing.
     async fn put(&self, entries: &[Entry], now: Timestamp) -> Result<(), MailboxError>;
 
-    /// The entries to be carried out now: of each thread the first that is not carried out, unless
-    /// it was put off, so that what is said comes in the order in which it was put.
-    async fn due(&self, now: Timestamp) -> Result<Vec<Due>, MailboxError>;
+    /// The oldest entry to be carried out now, of those that are the first of their thread, so
+    /// that what is said comes in the order in which it was put. Nobody else gets it before
+    /// `until`, nor another one of its thread.
+    async fn take(&self, now: Timestamp, until: Timestamp) -> Result<Option<Due>, MailboxError>;
 
-    /// Carrying it out begins; the attempt counts from here, whatever becomes of it.
-    async fn begin(&self, key: &EffectKey) -> Result<(), MailboxError>;
+    /// Carrying it out begins; the attempt counts from here, whatever becomes of it. Says whether
+    /// it is still with the one who took it: if not, nothing begins.
+    async fn begin(&self, taken: &Due) -> Result<bool, MailboxError>;
 
-    /// It is so. If a newer version has come meanwhile, that is due; `comment` is kept either way.
+    /// Keeps what was taken until another time; says whether it is still with the one who took it.
+    async fn hold(&self, taken: &Due, until: Timestamp) -> Result<bool, MailboxError>;
+
+    /// It is so. If a newer version has come meanwhile, that is due. `comment` is kept in any
+    /// case; the rest counts only if it is still with the one who took it.
     async fn done(
         &self,
-        key: &EffectKey,
-        version: u64,
+        taken: &Due,
         comment: Option<u64>,
+        now: Timestamp,
     ) -> Result<(), MailboxError>;
 
-    /// It is to be tried again at `until`; the same holds of a newer version.
-    async fn put_off(
-        &self,
-        key: &EffectKey,
-        until: Timestamp,
-        why: &str,
-    ) -> Result<(), MailboxError>;
+    /// It is to be tried again at `until`; the same holds of a newer version. Nothing if somebody
+    /// else has it by now.
+    async fn put_off(&self, taken: &Due, until: Timestamp, why: &str) -> Result<(), MailboxError>;
 
-    /// It will never be so; the thread's next entry is due. A newer version is tried again.
-    async fn give_up(&self, key: &EffectKey, version: u64, why: &str) -> Result<(), MailboxError>;
+    /// It will never be so; the thread's next entry is due. A newer version is tried again. Nothing
+    /// if somebody else has it by now.
+    async fn give_up(&self, taken: &Due, why: &str, now: Timestamp) -> Result<(), MailboxError>;
 
-    /// When the next entry is due that was put off.
+    /// When the next entry is due, of those that are the first of their thread: one that was put
+    /// off, or that somebody has taken.
     async fn next_due(&self) -> Result<Option<Timestamp>, MailboxError>;
 }

@@ -24,6 +24,7 @@ pub mod command;
 pub mod config;
 mod courier;
 mod desk;
+pub mod follows;
 pub mod github;
 pub mod mailbox;
 pub mod model;

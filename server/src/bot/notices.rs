@@ -4,6 +4,7 @@
 //! for the end. Keys are made of its name, so that telling the same twice says it once.
 
 use ejecta_core::experiment::ExperimentName;
+use jiff::Timestamp;
 
 use super::answer::Answers;
 use super::backend::{News, Notice, Stage};
@@ -45,10 +46,19 @@ impl Scribe {
             name,
             about,
             news,
+            as_of,
         } = notice;
-        let say = |key, body| comment(thread, key, body, When::Always);
-        let edit = |key, body| comment(thread, key, body, When::IfKnown);
-        let label = |label: Option<&String>| self.label(thread, name, label, When::Always);
+        let as_of = *as_of;
+        let told = |key, body, when| Entry {
+            as_of,
+            ..comment(thread, key, body, when)
+        };
+        let say = |key, body| told(key, body, When::Always);
+        let edit = |key, body| told(key, body, When::IfKnown);
+        let label = |label: Option<&String>| {
+            let entry = self.label(thread, name, label, When::Always)?;
+            Some(Entry { as_of, ..entry })
+        };
         let ended = |stage| edit(progress(name), self.answers.ended(name, about, stage));
         match news {
             News::Moved(queued) => vec![edit(progress(name), self.answers.queued(queued, about))],
@@ -103,6 +113,7 @@ impl Scribe {
                 remove: self.labels.remove.clone(),
             },
             when,
+            as_of: Timestamp::UNIX_EPOCH,
         })
     }
 }
@@ -115,8 +126,10 @@ fn early(name: &ExperimentName) -> String {
     format!("early/{name}")
 }
 
+/// A comment that tells of no time: what does is later.
 fn comment(thread: &Thread, key: String, body: String, when: When) -> Entry {
     Entry {
+        as_of: Timestamp::UNIX_EPOCH,
         key: EffectKey(key),
         thread: thread.clone(),
         effect: Effect::Comment { body },

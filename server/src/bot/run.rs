@@ -13,7 +13,7 @@ use super::answer::Answers;
 use super::backend::{BotBackend, Notice};
 use super::command::parse_comment;
 use super::config::BotConfig;
-use super::courier::{Courier, backoff, later};
+use super::courier::{Courier, backoff, holding, later};
 use super::desk::{Desk, Hitch};
 use super::github::Github;
 use super::mailbox::{Entry, Inbox, MailboxError, Outbox, Waiting};
@@ -31,6 +31,8 @@ const MAX_SLEEP: Duration = Duration::from_secs(30);
 const TROUBLE: Duration = Duration::from_secs(5);
 /// The pause between changes of GitHub; it asks for a second.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long what a bot had begun stays with it, when it is not heard of any more.
+const HOLD: Duration = Duration::from_secs(30);
 
 /// What a bot is made of.
 pub struct Parts {
@@ -44,7 +46,7 @@ pub struct Parts {
     pub github: Github,
     /// The time.
     pub clock: Clock,
-    /// Rung when there is something to do.
+    /// Rung when a comment came in.
     pub bell: Arc<Notify>,
 }
 
@@ -55,6 +57,9 @@ pub struct Bot {
     acl: Acl,
     parts: Parts,
     pause: Duration,
+    hold: Duration,
+    /// Rung when there is something to be said.
+    letters: Notify,
 }
 
 impl Bot {
@@ -76,6 +81,8 @@ impl Bot {
             },
             acl: Acl::new(config.acl.clone()),
             pause: PAUSE,
+            hold: HOLD,
+            letters: Notify::new(),
             config,
             parts,
         }
@@ -88,63 +95,88 @@ impl Bot {
         self
     }
 
+    /// The same bot, of which others take over after so long what it had begun, when it is not
+    /// heard of any more.
+    #[must_use]
+    pub fn with_hold(mut self, hold: Duration) -> Self {
+        self.hold = hold;
+        self
+    }
+
     /// Keeps what follows from news of an experiment. When this returns, it will be said, once.
     ///
     /// # Errors
     /// [`MailboxError`] when it could not be kept: then it has to be told again.
     pub async fn tell(&self, notice: &Notice) -> Result<(), MailboxError> {
-        let entries = self.entries(notice);
-        self.parts
-            .outbox
-            .put(&entries, (self.parts.clock)())
-            .await?;
-        self.parts.bell.notify_one();
+        self.put(&self.scribe.entries(notice)).await
+    }
+
+    async fn put(&self, entries: &[Entry]) -> Result<(), MailboxError> {
+        let now = (self.parts.clock)();
+        self.parts.outbox.put(entries, now).await?;
+        self.letters.notify_one();
         Ok(())
     }
 
-    /// What follows from news, for a coordinator that keeps it together with its own changes.
-    pub fn entries(&self, notice: &Notice) -> Vec<Entry> {
-        self.scribe.entries(notice)
+    /// Works until `shutdown` ends. What is begun is left for the next start, or for another
+    /// coordinator.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let desk = self.work_on(
+            &self.parts.bell,
+            || async {
+                while self.handle_next().await? {}
+                Ok(())
+            },
+            || self.parts.inbox.next_due(),
+        );
+        let courier = self.work_on(
+            &self.letters,
+            || async { self.courier().deliver().await.map(|_| ()) },
+            || self.parts.outbox.next_due(),
+        );
+        tokio::select! {
+            () = shutdown => {}
+            () = desk => {}
+            () = courier => {}
+        }
     }
 
-    /// Works until `shutdown` ends. What is begun is finished or left for the next start.
-    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        tokio::pin!(shutdown);
+    /// Does a kind of work for ever: when the bell rings, when something is due, and now and then.
+    async fn work_on<W, D>(&self, bell: &Notify, work: impl Fn() -> W, due: impl Fn() -> D)
+    where
+        W: Future<Output = Result<(), MailboxError>>,
+        D: Future<Output = Result<Option<Timestamp>, MailboxError>>,
+    {
         loop {
-            let sleep = tokio::select! {
-                () = &mut shutdown => return,
-                sleep = self.turn() => sleep,
+            let next = async {
+                work().await?;
+                due().await
+            };
+            let sleep = match next.await {
+                Ok(Some(at)) => {
+                    let wait = at.duration_since((self.parts.clock)());
+                    Duration::try_from(wait).unwrap_or_default().min(MAX_SLEEP)
+                }
+                Ok(None) => MAX_SLEEP,
+                Err(error) => {
+                    tracing::error!("failed to {error}");
+                    TROUBLE
+                }
             };
             tokio::select! {
-                () = &mut shutdown => return,
-                () = self.parts.bell.notified() => {}
+                () = bell.notified() => {}
                 () = tokio::time::sleep(sleep) => {}
             }
         }
     }
 
-    /// One turn; how long the next may wait.
-    async fn turn(&self) -> Duration {
-        match self.work().await {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::error!("failed to {error}");
-                return TROUBLE;
-            }
-        }
-        let due = async {
-            let inbox = self.parts.inbox.next_due().await?;
-            let outbox = self.parts.outbox.next_due().await?;
-            Ok::<_, MailboxError>([inbox, outbox].into_iter().flatten().min())
-        };
-        let now = (self.parts.clock)();
-        match due.await {
-            Ok(Some(at)) => {
-                let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-                wait.min(MAX_SLEEP)
-            }
-            Ok(None) => MAX_SLEEP,
-            Err(_) => TROUBLE,
+    fn courier(&self) -> Courier<'_> {
+        Courier {
+            github: &self.parts.github,
+            outbox: &*self.parts.outbox,
+            clock: &self.parts.clock,
+            pause: self.pause,
+            hold: self.hold,
         }
     }
 
@@ -153,15 +185,9 @@ impl Bot {
     /// # Errors
     /// [`MailboxError`] when the bot's memory fails; nothing is lost by that.
     pub async fn work(&self) -> Result<(), MailboxError> {
-        let courier = Courier {
-            github: &self.parts.github,
-            outbox: &*self.parts.outbox,
-            clock: &self.parts.clock,
-            pause: self.pause,
-        };
         loop {
             let handled = self.handle_next().await?;
-            let delivered = courier.deliver().await?;
+            let delivered = self.courier().deliver().await?;
             if !handled && delivered == 0 {
                 return Ok(());
             }
@@ -171,21 +197,34 @@ impl Bot {
     /// Handles the next comment, if there is one.
     async fn handle_next(&self) -> Result<bool, MailboxError> {
         let now = (self.parts.clock)();
-        let Some(waiting) = self.parts.inbox.take(now).await? else {
+        let inbox = &self.parts.inbox;
+        let Some(waiting) = inbox.take(now, later(now, self.hold)).await? else {
             return Ok(false);
         };
         let incoming = &waiting.incoming;
-        let handled = AssertUnwindSafe(self.handle(&waiting, now)).catch_unwind();
+        let handling = AssertUnwindSafe(self.handle(&waiting, now)).catch_unwind();
+        let hold = || async {
+            let until = later((self.parts.clock)(), self.hold);
+            inbox.hold(&waiting, until).await
+        };
+        let Some(handled) = holding(handling, self.hold, hold).await? else {
+            tracing::warn!(
+                comment = incoming.comment,
+                "another coordinator has taken a comment over"
+            );
+            return Ok(true);
+        };
         let panicked = |_| Ok(Err(("handling it panicked".to_owned(), None)));
-        match handled.await.unwrap_or_else(panicked)? {
-            Ok(()) => self.parts.inbox.handled(incoming).await?,
+        let now = (self.parts.clock)();
+        match handled.unwrap_or_else(panicked)? {
+            Ok(()) => inbox.handled(&waiting, now).await?,
             Err((why, until)) => {
                 tracing::warn!(
                     thread = %incoming.thread, comment = incoming.comment,
                     attempt = waiting.attempts, "a comment is put off: {why}"
                 );
                 let until = until.unwrap_or_else(|| later(now, backoff(waiting.attempts - 1)));
-                self.parts.inbox.put_off(incoming, until).await?;
+                inbox.put_off(&waiting, until).await?;
             }
         }
         Ok(true)
@@ -203,14 +242,14 @@ impl Bot {
             return Ok(Ok(()));
         }
         if let Some(entry) = self.turned_away(incoming, now).await {
-            self.parts.outbox.put(&[entry], now).await?;
+            self.put(&[entry]).await?;
             return Ok(Ok(()));
         }
         if waiting.attempts > LAST_ATTEMPT {
             let body = self.scribe.answers.broken("it was tried very often");
             let key = origin(incoming, 0).key;
             let entry = self.scribe.answer(&incoming.thread, &key, body);
-            self.parts.outbox.put(&[entry], now).await?;
+            self.put(&[entry]).await?;
             return Ok(Ok(()));
         }
         let desk = Desk {
@@ -239,7 +278,7 @@ impl Bot {
                     }
                 },
             };
-            self.parts.outbox.put(&entries, now).await?;
+            self.put(&entries).await?;
         }
         Ok(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! What a store keeps beside experiments: tokens, agents, the outbox, and figures for monitoring.
+//! What a store keeps beside experiments: tokens, agents, and figures for monitoring.
 
 use std::collections::BTreeMap;
 
@@ -77,48 +77,6 @@ pub struct AgentJob {
     pub until: Timestamp,
 }
 
-/// A side effect that is to be done once: a comment, a publication.
-#[derive(Debug, Clone, Copy)]
-pub struct NewMessage<'a> {
-    /// Names it: a second one of this name is the same one, even after it was done.
-    pub key: &'a str,
-    /// What kind of effect.
-    pub kind: &'a str,
-    /// What the one who does it needs to know.
-    pub body: &'a serde_json::Value,
-    /// When it is to be done, at the earliest.
-    pub due: Timestamp,
-}
-
-/// A message that somebody has taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Its name.
-    pub key: String,
-    /// What kind of effect.
-    pub kind: String,
-    /// What the one who does it needs to know.
-    pub body: serde_json::Value,
-    /// The how-manieth time that it was taken, from 1: whoever ends it names this.
-    pub taken: u32,
-    /// What went wrong the last time.
-    pub error: Option<String>,
-}
-
-/// How a message ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessageEnd<'a> {
-    /// The effect is there.
-    Done,
-    /// It did not work; it is due again at that time.
-    Retry {
-        /// What went wrong.
-        error: &'a str,
-        /// When to try again.
-        due: Timestamp,
-    },
-}
-
 /// Figures of the whole store. Each costs the same however many jobs are finished.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
@@ -138,6 +96,6 @@ pub struct Metrics {
     pub oldest_queued: Option<Timestamp>,
     /// Agents that were ever seen, with the time when they last were.
     pub agents: u64,
-    /// Messages of the outbox that are not done.
+    /// What is to be said by the bot and is not yet.
     pub messages: u64,
 }

@@ -14,9 +14,8 @@ use jiff::Timestamp;
 
 use super::{
     AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
-    Filed, Filter, Heartbeat, LeasedJob, Message, MessageEnd, Metrics, Moved, NewExperiment,
-    NewMessage, News, Released, Requeue, Setback, Sighting, Store, StoreError, Submitted,
-    TokenRecord, VerdictCounts,
+    Filed, Filter, Heartbeat, LeasedJob, Metrics, Moved, NewExperiment, News, Released, Requeue,
+    Setback, Sighting, Store, StoreError, Submitted, TokenRecord, VerdictCounts,
 };
 use crate::watch::Telemetry;
 
@@ -222,33 +221,6 @@ impl Store for Measured {
 
     async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
         timed!(self.agents())
-    }
-
-    async fn put_message(&self, message: &NewMessage<'_>) -> Result<bool, StoreError> {
-        timed!(self.put_message(message))
-    }
-
-    async fn take_messages(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Message>, StoreError> {
-        timed!(self.take_messages(now, until, limit))
-    }
-
-    async fn end_message(
-        &self,
-        key: &str,
-        taken: u32,
-        end: MessageEnd<'_>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        timed!(self.end_message(key, taken, end, now))
-    }
-
-    async fn remember_delivery(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-        timed!(self.remember_delivery(id, now))
     }
 
     async fn metrics(&self) -> Result<Metrics, StoreError> {

@@ -1,5 +1,5 @@
-//! What a coordinator remembers: experiments, plans, the queue with its leases, results, tokens,
-//! agents, and what it still has to tell others.
+//! What a coordinator remembers: experiments, plans, the queue with its leases, results, tokens
+//! and agents.
 //!
 //! [`Store`] is a trait in the words of the domain; a backend carries out the rules of
 //! [`ejecta_core`] ([`ejecta_core::job`], [`ejecta_core::queue`], [`ejecta_core::lifecycle`]) in
@@ -8,6 +8,9 @@
 //!
 //! Every verb is atomic, and what it has answered is durable. All calls may be made at once from
 //! many tasks, and where the backend is a server, from many coordinators.
+//!
+//! The bot's memory is kept by the same backends, under traits of its own ([`crate::bot::mailbox`],
+//! [`crate::bot::follows`]).
 //!
 //! There are two backends, [`SqliteStore`] and [`PostgresStore`]. What they say to their databases
 //! is nearly all the same and stands in `sql/`, which is compiled once for each of them.
@@ -38,9 +41,7 @@ use jiff::Timestamp;
 
 pub use error::{Cause, ErrorClass, StoreError};
 pub use filing::{Edit, EditEnd, Filed, Filter, Moved, NewExperiment, Order, Replan, Requeue};
-pub use fleet::{
-    AgentJob, AgentRecord, Message, MessageEnd, Metrics, NewMessage, Sighting, TokenRecord,
-};
+pub use fleet::{AgentJob, AgentRecord, Metrics, Sighting, TokenRecord};
 pub use measured::Measured;
 pub use outcome::{
     Counts, EntryResult, EntryVerdicts, JobState, News, TierCounts, TierResult, VerdictCounts,
@@ -229,39 +230,13 @@ pub trait Store: Send + Sync {
     /// All agents with what they run, by name.
     async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError>;
 
-    // ---- the outbox
-
-    /// Keeps a message, unless there is or was one of that key; says whether it was kept.
-    async fn put_message(&self, message: &NewMessage<'_>) -> Result<bool, StoreError>;
-
-    /// Takes at most `limit` messages that are due at `now`, the longest due first. Nobody else
-    /// gets them before `until`.
-    async fn take_messages(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Message>, StoreError>;
-
-    /// Ends what was taken; says whether it was still with the one who took it.
-    async fn end_message(
-        &self,
-        key: &str,
-        taken: u32,
-        end: MessageEnd<'_>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError>;
-
-    /// Remembers the id of something that was delivered to us; says whether it is the first time.
-    async fn remember_delivery(&self, id: &str, now: Timestamp) -> Result<bool, StoreError>;
-
     // ---- the store itself
 
     /// Figures for monitoring.
     async fn metrics(&self) -> Result<Metrics, StoreError>;
 
-    /// Forgets deliveries and done messages from before a time, and tokens that have been worth
-    /// nothing since then; says how many of all these.
+    /// Forgets deliveries, the text of handled comments, and what was said, all from before a time,
+    /// and tokens that have been worth nothing since then; says how many of all these.
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 

@@ -7,6 +7,7 @@ mod coordinator;
 mod crashes;
 mod github;
 mod life;
+mod mailbox;
 mod memory;
 mod mistakes;
 mod rights;

@@ -1,11 +1,12 @@
-//! The bot's memory, in memory: it outlives the bot, and breaks where a test wants.
+//! The bot's memory, in memory: the model of the others. It outlives the bot, and breaks where a
+//! test wants.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use ejecta_server::bot::mailbox::{
-    Due, Effect, EffectKey, Entry, Inbox, MailboxError, Outbox, Received, Waiting, When,
+    Due, EffectKey, Entry, Inbox, MailboxError, Outbox, Received, Waiting, When,
 };
 use ejecta_server::bot::model::{DeliveryId, Incoming, RepoName};
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ struct Letter {
     incoming: Incoming,
     attempts: u32,
     handled: bool,
-    until: Option<Timestamp>,
+    due: Timestamp,
 }
 
 #[derive(Debug)]
@@ -24,11 +25,12 @@ struct Item {
     version: u64,
     /// Its place among all that is to be said.
     place: u64,
+    taken: u32,
     attempts: u32,
     comment: Option<u64>,
     since: Timestamp,
     pending: bool,
-    until: Option<Timestamp>,
+    due: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -81,13 +83,9 @@ impl Memory {
     }
 }
 
-fn is_due(until: Option<Timestamp>, now: Timestamp) -> bool {
-    until.is_none_or(|until| until <= now)
-}
-
-fn find<'a>(state: &'a mut State, incoming: &Incoming) -> &'a mut Letter {
+fn find<'a>(state: &'a mut State, taken: &Waiting) -> &'a mut Letter {
     let mut letters = state.letters.iter_mut();
-    let found = letters.find(|l| l.incoming.comment == incoming.comment);
+    let found = letters.find(|l| l.incoming.comment == taken.incoming.comment);
     found.expect("a comment that was received")
 }
 
@@ -108,17 +106,22 @@ impl Inbox for Memory {
             incoming: incoming.clone(),
             attempts: 0,
             handled: false,
-            until: None,
+            due: Timestamp::UNIX_EPOCH,
         });
         Ok(Received::New)
     }
 
-    async fn take(&self, now: Timestamp) -> Result<Option<Waiting>, MailboxError> {
+    async fn take(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Waiting>, MailboxError> {
         let mut state = self.at("take")?;
         let mut letters = state.letters.iter_mut();
-        let next = letters.find(|l| !l.handled && is_due(l.until, now));
+        let next = letters.find(|l| !l.handled && l.due <= now);
         Ok(next.map(|letter| {
             letter.attempts += 1;
+            letter.due = until;
             Waiting {
                 incoming: letter.incoming.clone(),
                 attempts: letter.attempts,
@@ -126,20 +129,47 @@ impl Inbox for Memory {
         }))
     }
 
-    async fn handled(&self, incoming: &Incoming) -> Result<(), MailboxError> {
-        find(&mut *self.at("handled")?, incoming).handled = true;
+    async fn hold(&self, taken: &Waiting, until: Timestamp) -> Result<bool, MailboxError> {
+        let mut state = self.at("hold a comment")?;
+        let letter = find(&mut state, taken);
+        let ours = !letter.handled && letter.attempts == taken.attempts;
+        if ours {
+            letter.due = until;
+        }
+        Ok(ours)
+    }
+
+    async fn handled(&self, taken: &Waiting, _: Timestamp) -> Result<(), MailboxError> {
+        find(&mut *self.at("handled")?, taken).handled = true;
         Ok(())
     }
 
-    async fn put_off(&self, incoming: &Incoming, until: Timestamp) -> Result<(), MailboxError> {
-        find(&mut *self.at("put off a comment")?, incoming).until = Some(until);
-        Ok(())
+    async fn put_off(&self, taken: &Waiting, until: Timestamp) -> Result<(), MailboxError> {
+        drop(self.at("put off a comment")?);
+        Inbox::hold(self, taken, until).await.map(|_| ())
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, MailboxError> {
         let state = self.lock();
         let waiting = state.letters.iter().filter(|l| !l.handled);
-        Ok(waiting.filter_map(|l| l.until).min())
+        Ok(waiting.map(|l| l.due).min())
+    }
+}
+
+impl State {
+    /// The entry, if it is still with the one who took it.
+    fn held(&mut self, taken: &Due) -> Option<&mut Item> {
+        let item = self.items.get_mut(&taken.entry.key)?;
+        (item.pending && item.taken == taken.taken).then_some(item)
+    }
+
+    /// Of each thread the first entry that waits.
+    fn firsts(&mut self) -> Vec<&mut Item> {
+        let mut pending: Vec<&mut Item> = self.items.values_mut().filter(|i| i.pending).collect();
+        pending.sort_by_key(|item| item.place);
+        let mut threads = HashSet::new();
+        pending.retain(|item| threads.insert(item.entry.thread.clone()));
+        pending
     }
 }
 
@@ -148,33 +178,35 @@ impl Outbox for Memory {
     async fn put(&self, entries: &[Entry], now: Timestamp) -> Result<(), MailboxError> {
         let mut state = self.at("put")?;
         for entry in entries {
-            let known = state.items.contains_key(&entry.key);
-            let counts = match entry.when {
-                When::Always => true,
-                When::IfNew => !known,
-                When::IfKnown => known,
-            };
-            if !counts {
-                continue;
-            }
             state.places += 1;
             let place = state.places;
-            let fresh = || Item {
-                entry: entry.clone(),
-                version: 0,
-                place,
-                attempts: 0,
-                comment: None,
-                since: now,
-                pending: true,
-                until: None,
+            let Some(item) = state.items.get_mut(&entry.key) else {
+                if entry.when != When::IfKnown {
+                    let item = Item {
+                        entry: entry.clone(),
+                        version: 0,
+                        place,
+                        taken: 0,
+                        attempts: 0,
+                        comment: None,
+                        since: now,
+                        pending: true,
+                        due: Timestamp::UNIX_EPOCH,
+                    };
+                    state.items.insert(entry.key.clone(), item);
+                }
+                continue;
             };
-            let item = state.items.entry(entry.key.clone()).or_insert_with(fresh);
+            if entry.when == When::IfNew || entry.as_of < item.entry.as_of {
+                continue;
+            }
+            item.entry.as_of = entry.as_of;
             if item.entry.effect != entry.effect {
                 item.entry = entry.clone();
                 item.version += 1;
                 if !item.pending {
                     item.place = place;
+                    item.due = Timestamp::UNIX_EPOCH;
                 }
                 item.pending = true;
             }
@@ -182,67 +214,75 @@ impl Outbox for Memory {
         Ok(())
     }
 
-    async fn due(&self, now: Timestamp) -> Result<Vec<Due>, MailboxError> {
-        let state = self.at("due")?;
-        let mut pending: Vec<&Item> = state.items.values().filter(|i| i.pending).collect();
-        pending.sort_by_key(|item| item.place);
-        let mut threads = HashSet::new();
-        pending.retain(|item| threads.insert(&item.entry.thread) && is_due(item.until, now));
-        let due = pending.into_iter().map(|item| Due {
-            entry: item.entry.clone(),
+    async fn take(&self, now: Timestamp, until: Timestamp) -> Result<Option<Due>, MailboxError> {
+        let mut state = self.at("due")?;
+        let mut firsts = state.firsts().into_iter();
+        let Some(item) = firsts.find(|item| item.due <= now) else {
+            return Ok(None);
+        };
+        item.taken += 1;
+        item.due = until;
+        Ok(Some(Due {
+            entry: Entry {
+                when: When::Always,
+                ..item.entry.clone()
+            },
             version: item.version,
+            taken: item.taken,
             attempts: item.attempts,
             comment: item.comment,
             since: item.since,
-        });
-        Ok(due.collect())
+        }))
     }
 
-    async fn begin(&self, key: &EffectKey) -> Result<(), MailboxError> {
+    async fn begin(&self, taken: &Due) -> Result<bool, MailboxError> {
         let mut state = self.at("begin")?;
-        state.items.get_mut(key).expect("an entry").attempts += 1;
-        Ok(())
+        let held = state.held(taken);
+        Ok(held.map(|item| item.attempts += 1).is_some())
+    }
+
+    async fn hold(&self, taken: &Due, until: Timestamp) -> Result<bool, MailboxError> {
+        let mut state = self.at("hold")?;
+        Ok(state.held(taken).map(|item| item.due = until).is_some())
     }
 
     async fn done(
         &self,
-        key: &EffectKey,
-        version: u64,
+        taken: &Due,
         comment: Option<u64>,
+        _: Timestamp,
     ) -> Result<(), MailboxError> {
         let mut state = self.at("done")?;
-        let item = state.items.get_mut(key).expect("an entry");
-        item.comment = comment.or(item.comment);
-        item.pending = item.version != version;
-        item.until = None;
+        if let Some(item) = state.items.get_mut(&taken.entry.key) {
+            item.comment = comment.or(item.comment);
+        }
+        end(&mut state, taken);
         Ok(())
     }
 
-    async fn put_off(
-        &self,
-        key: &EffectKey,
-        until: Timestamp,
-        _: &str,
-    ) -> Result<(), MailboxError> {
+    async fn put_off(&self, taken: &Due, until: Timestamp, _: &str) -> Result<(), MailboxError> {
         let mut state = self.at("put off")?;
-        state.items.get_mut(key).expect("an entry").until = Some(until);
+        if let Some(item) = state.held(taken) {
+            item.due = until;
+        }
         Ok(())
     }
 
-    async fn give_up(&self, key: &EffectKey, version: u64, why: &str) -> Result<(), MailboxError> {
+    async fn give_up(&self, taken: &Due, why: &str, _: Timestamp) -> Result<(), MailboxError> {
         let mut state = self.at("give up")?;
-        state.given_up.push(format!("{}: {why}", key.0));
-        let item = state.items.get_mut(key).expect("an entry");
-        item.pending = item.version != version;
+        state.given_up.push(format!("{}: {why}", taken.entry.key.0));
+        end(&mut state, taken);
         Ok(())
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, MailboxError> {
-        let state = self.lock();
-        let waiting = state.items.values().filter(|i| i.pending);
-        Ok(waiting.filter_map(|i| i.until).min())
+        Ok(self.lock().firsts().into_iter().map(|item| item.due).min())
     }
 }
 
-/// Effects are compared: an entry that says the same changes nothing.
-const _: fn(&Effect, &Effect) -> bool = |a, b| a == b;
+fn end(state: &mut State, taken: &Due) {
+    if let Some(item) = state.held(taken) {
+        item.pending = item.version != taken.version;
+        item.due = Timestamp::UNIX_EPOCH;
+    }
+}

@@ -185,8 +185,10 @@ impl Talk {
         self.github.comment(REPO, PR, &bors(), &text);
     }
 
-    /// The bot dies, and another one starts where it was.
+    /// The bot dies, and another one starts where it was, when what the first one had begun does
+    /// not stay with it any longer.
     pub fn restart(&mut self) {
+        self.github.pass(60);
         self.bot = make_bot(
             &self.github,
             &self.memory,
@@ -257,6 +259,7 @@ impl Talk {
             name: name.parse().expect("a name"),
             about: self.coordinator.about(name),
             news,
+            as_of: (self.clock)(),
         };
         self.runtime
             .block_on(self.bot.tell(&notice))

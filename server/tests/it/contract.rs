@@ -94,10 +94,6 @@ macro_rules! contract_of {
                 news_miss_nothing_while_results_come_in
                 tokens_are_kept_without_their_secret
                 agents_are_remembered_with_what_they_run
-                a_message_is_done_once
-                a_message_is_retried
-                messages_are_shared_between_takers
-                a_delivery_is_remembered
                 old_things_are_forgotten
                 figures_add_up
                 many_agents_at_once_lose_nothing

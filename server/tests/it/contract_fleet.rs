@@ -1,4 +1,4 @@
-//! What every store promises of results as they come in, of tokens, agents and messages, and of
+//! What every store promises of results as they come in, of tokens and agents, and of
 //! many agents at once.
 
 use std::collections::{BTreeMap, HashSet};
@@ -10,10 +10,8 @@ use ejecta_core::job::LeaseId;
 use ejecta_core::lifecycle::{Change, State};
 use ejecta_core::mode::Scope;
 use ejecta_server::store::{
-    JobState, MessageEnd, NewMessage, Requeue, Setback, Sighting, Store, Submitted, all_results,
-    all_verdicts,
+    JobState, Requeue, Setback, Sighting, Store, Submitted, all_results, all_verdicts,
 };
-use serde_json::json;
 
 use crate::client::token;
 use crate::fixtures::{
@@ -229,164 +227,15 @@ pub async fn agents_are_remembered_with_what_they_run(store: Shared) {
     assert_eq!((job.until, job.attempt), (at(5 + LEASE), 1));
 }
 
-fn message<'a>(key: &'a str, body: &'a serde_json::Value, due: i64) -> NewMessage<'a> {
-    NewMessage {
-        key,
-        kind: "comment",
-        body,
-        due: at(due),
-    }
-}
-
-pub async fn a_message_is_done_once(store: Shared) {
-    let body = json!({"issue": 7, "text": "äöü"});
-    assert!(
-        store
-            .put_message(&message("k", &body, 5))
-            .await
-            .expect("ok")
-    );
-    let other = json!(1);
-    assert!(
-        !store
-            .put_message(&message("k", &other, 0))
-            .await
-            .expect("ok")
-    );
-    assert_eq!(store.take_messages(at(4), at(9), 9).await.expect("ok"), []);
-    let taken = store.take_messages(at(5), at(9), 9).await.expect("ok");
-    let [one] = taken.as_slice() else {
-        panic!("one is due: {taken:?}");
-    };
-    assert_eq!(
-        (&one.body, one.kind.as_str(), one.taken),
-        (&body, "comment", 1)
-    );
-    assert_eq!(store.take_messages(at(8), at(9), 9).await.expect("ok"), []);
-    // Whoever took it has died: another one takes it, and then the first one's word is late.
-    let again = store.take_messages(at(9), at(99), 9).await.expect("ok");
-    assert_eq!(again[0].taken, 2);
-    let end = async |taken| {
-        let done = MessageEnd::Done;
-        store
-            .end_message("k", taken, done, at(10))
-            .await
-            .expect("ok")
-    };
-    assert_eq!(
-        (end(1).await, end(2).await, end(2).await),
-        (false, true, false)
-    );
-    assert_eq!(
-        store.take_messages(at(999), at(9999), 9).await.expect("ok"),
-        []
-    );
-    assert!(
-        !store
-            .put_message(&message("k", &body, 0))
-            .await
-            .expect("ok")
-    );
-}
-
-pub async fn a_message_is_retried(store: Shared) {
-    let body = json!(null);
-    store
-        .put_message(&message("k", &body, 0))
-        .await
-        .expect("ok");
-    let taken = store.take_messages(at(0), at(50), 1).await.expect("ok");
-    assert_eq!((taken[0].taken, &taken[0].error), (1, &None));
-    let retry = MessageEnd::Retry {
-        error: "503",
-        due: at(20),
-    };
-    assert!(store.end_message("k", 1, retry, at(1)).await.expect("ok"));
-    assert_eq!(
-        store.take_messages(at(19), at(50), 1).await.expect("ok"),
-        []
-    );
-    let taken = store.take_messages(at(20), at(50), 1).await.expect("ok");
-    assert_eq!(
-        (taken[0].taken, taken[0].error.as_deref()),
-        (2, Some("503"))
-    );
-}
-
-pub async fn messages_are_shared_between_takers(store: Shared) {
-    let body = json!(null);
-    for n in 0..40 {
-        let key = format!("k{n:02}");
-        store
-            .put_message(&message(&key, &body, n))
-            .await
-            .expect("ok");
-    }
-    let takers: Vec<_> = (0..4)
-        .map(|_| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                let mut keys = Vec::new();
-                loop {
-                    let taken = store.take_messages(at(99), at(999), 3).await.expect("ok");
-                    if taken.is_empty() {
-                        return keys;
-                    }
-                    keys.extend(taken.into_iter().map(|message| message.key));
-                }
-            })
-        })
-        .collect();
-    let mut keys = Vec::new();
-    for taker in takers {
-        keys.extend(taker.await.expect("no panic"));
-    }
-    keys.sort();
-    let all: Vec<String> = (0..40).map(|n| format!("k{n:02}")).collect();
-    assert_eq!(keys, all);
-}
-
-pub async fn a_delivery_is_remembered(store: Shared) {
-    for (id, first) in [("a", true), ("b", true), ("a", false), ("b", false)] {
-        assert_eq!(store.remember_delivery(id, at(1)).await.expect("ok"), first);
-    }
-}
-
 pub async fn old_things_are_forgotten(store: Shared) {
-    store.remember_delivery("old", at(1)).await.expect("ok");
-    store.remember_delivery("new", at(9)).await.expect("ok");
-    let body = json!(null);
-    for key in ["done", "waiting"] {
-        store
-            .put_message(&message(key, &body, 1))
-            .await
-            .expect("ok");
-    }
-    store.take_messages(at(1), at(2), 9).await.expect("ok");
-    let end = store.end_message("done", 1, MessageEnd::Done, at(2)).await;
-    assert!(end.expect("ok"));
     for (seed, expires) in [(1, None), (2, Some(4)), (3, Some(6)), (4, None)] {
         let (record, _) = token(seed, "read", None, expires);
         store.add_token(&record).await.expect("ok");
     }
     let (revoked, _) = token(4, "read", None, None);
     store.revoke_token(&revoked.id, at(3)).await.expect("ok");
-    assert_eq!(store.prune(at(5)).await.expect("ok"), 4);
+    assert_eq!(store.prune(at(5)).await.expect("ok"), 2);
     assert_eq!(store.tokens().await.expect("ok").len(), 2);
-    assert!(store.remember_delivery("old", at(9)).await.expect("ok"));
-    assert!(!store.remember_delivery("new", at(9)).await.expect("ok"));
-    assert!(
-        store
-            .put_message(&message("done", &body, 1))
-            .await
-            .expect("ok")
-    );
-    assert!(
-        !store
-            .put_message(&message("waiting", &body, 1))
-            .await
-            .expect("ok")
-    );
     assert_eq!(store.prune(at(0)).await.expect("ok"), 0);
 }
 
@@ -407,11 +256,6 @@ pub async fn figures_add_up(store: Shared) {
     let second = &held.granted[1].lease;
     store.release(second, why, at(1)).await.expect("ok");
     see(&*store, "a", "", 1).await;
-    let body = json!(null);
-    store
-        .put_message(&message("k", &body, 1))
-        .await
-        .expect("ok");
     let figures = store.metrics().await.expect("ok");
     assert_eq!((figures.queued, figures.leased), (1, 1));
     assert_eq!((figures.finished, figures.errors), (1, 1));
@@ -419,7 +263,7 @@ pub async fn figures_add_up(store: Shared) {
     let states = BTreeMap::from([(State::Running, 1), (State::Aborted, 1)]);
     assert_eq!(figures.experiments, states);
     assert_eq!(figures.oldest_queued, Some(at(0)));
-    assert_eq!((figures.agents, figures.messages), (1, 1));
+    assert_eq!((figures.agents, figures.messages), (1, 0));
     claim(&*store, 0, 9).await;
     let figures = store.metrics().await.expect("ok");
     assert_eq!((figures.queued, figures.oldest_queued), (0, None));

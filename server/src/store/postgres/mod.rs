@@ -40,8 +40,14 @@ mod counters;
 mod experiments;
 #[path = "../sql/fleet.rs"]
 mod fleet;
+#[path = "../sql/follows.rs"]
+mod follows;
+#[path = "../sql/inbox.rs"]
+mod inbox;
 #[path = "../sql/leases.rs"]
 mod leases;
+#[path = "../sql/mail.rs"]
+mod mail;
 #[cfg(test)]
 #[path = "../sql/old_data.rs"]
 mod old_data;
@@ -78,6 +84,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         3,
         "service",
         include_str!("../../../migrations/postgres/0003_service.sql"),
+    ),
+    (
+        4,
+        "mail",
+        include_str!("../../../migrations/postgres/0004_mail.sql"),
     ),
 ];
 
@@ -253,6 +264,23 @@ mod tests {
         let (one, two) = tokio::join!(PostgresStore::open(&url, 2), PostgresStore::open(&url, 2));
         one.expect("opens").close().await;
         old_data::check(&two.expect("opens")).await;
+    }
+
+    #[tokio::test]
+    async fn a_database_of_the_second_schema_is_brought_up_to_date() {
+        let made = tokio::task::spawn_blocking(Postgres::database_or_skip).await;
+        let Some(url) = made.expect("no panic") else {
+            return;
+        };
+        let mut db = PgConnection::connect(&url).await.expect("connects");
+        migrator(&MIGRATIONS[..2])
+            .run_direct(None, &mut db, false)
+            .await
+            .expect("the second schema");
+        old_data::fill_second(&mut db).await;
+        db.close().await.expect("closes");
+        let store = PostgresStore::open(&SecretString::from(url), 2).await;
+        old_data::check_second(&store.expect("opens")).await;
     }
 
     #[tokio::test]

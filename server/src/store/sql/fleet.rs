@@ -251,7 +251,7 @@ pub(super) async fn metrics(db: &mut Connection) -> Result<Metrics, StoreError> 
     let agents: i64 = sqlx::query_scalar("SELECT count(*) FROM agents")
         .fetch_one(&mut *db)
         .await?;
-    let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE done IS NULL")
+    let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE ended IS NULL")
         .fetch_one(db)
         .await?;
     metrics.agents = unsigned(agents);

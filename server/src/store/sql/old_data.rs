@@ -8,6 +8,10 @@ use ejecta_core::mode::Scope;
 use jiff::Timestamp;
 
 use super::{Backend, Connection};
+use crate::bot::answer::About;
+use crate::bot::follows::{Followed, Follows as _};
+use crate::bot::mailbox::{Inbox as _, Outbox, Received};
+use crate::bot::model::{DeliveryId, Incoming, Thread, User};
 use crate::store::{Claim, JobState, Store as _, Submitted, all_results};
 
 /// An experiment as version 1 wrote it.
@@ -113,4 +117,66 @@ pub(super) async fn check(store: &Backend) {
         .await
         .expect("ok");
     assert_eq!((claimed.granted.len(), claimed.unfinished), (1, 1));
+}
+
+/// Fills tables of the second migration: what was delivered, and an experiment.
+pub(super) async fn fill_second(db: &mut Connection) {
+    for insert in [
+        "INSERT INTO deliveries (id, seen) VALUES ('delivered', 1800000000000)",
+        "INSERT INTO outbox (key, kind, body, due) VALUES ('k', 'comment', 'null', 0)",
+    ] {
+        sqlx::query(insert).execute(&mut *db).await.expect("a row");
+    }
+    sqlx::query("INSERT INTO experiments (name, body) VALUES ('old', $1)")
+        .bind(EXPERIMENT)
+        .execute(db)
+        .await
+        .expect("an experiment");
+}
+
+/// Expects that a delivery stays known, and that the bot's memory works over the old experiment.
+pub(super) async fn check_second(store: &Backend) {
+    let now = Timestamp::from_second(1_900_000_000).expect("a time");
+    let thread = Thread {
+        repo: "rust-lang/rust".parse().expect("a repository"),
+        number: 1,
+    };
+    let incoming = |comment| Incoming {
+        thread: thread.clone(),
+        pull_request: true,
+        comment,
+        author: User {
+            id: 1,
+            login: "alice".to_owned(),
+        },
+        body: "@ejecta ping".to_owned(),
+    };
+    let receive = async |id: &str, comment| {
+        let delivery = DeliveryId(id.to_owned());
+        let received = store.receive(&delivery, &incoming(comment), now).await;
+        received.expect("ok")
+    };
+    assert_eq!(receive("delivered", 1).await, Received::Repeated);
+    assert_eq!(receive("another", 1).await, Received::New);
+    assert_eq!(Outbox::next_due(store).await.expect("ok"), None);
+    let followed = Followed {
+        name: ExperimentName::new("old").expect("valid"),
+        thread: thread.clone(),
+        about: About {
+            baseline: "stable".to_owned(),
+            candidate: "nightly".to_owned(),
+            mode: "check-only".to_owned(),
+            scope: "lib".to_owned(),
+            crates: "demo".to_owned(),
+            found: None,
+        },
+    };
+    store.follow(&followed).await.expect("ok");
+    let untold = store.untold().await.expect("ok");
+    assert_eq!(untold.len(), 1);
+    assert_eq!(untold[0].followed, followed);
+    assert_eq!(
+        store.latest(&thread).await.expect("ok"),
+        Some(followed.name)
+    );
 }

@@ -14,13 +14,12 @@ use jiff::Timestamp;
 use super::{Backend, claim, counters, experiment_id, experiments, fleet, leases, outbox, results};
 use crate::store::{
     AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
-    Filed, Filter, Heartbeat, LeasedJob, Message, MessageEnd, Metrics, Moved, NewExperiment,
-    NewMessage, News, Released, Requeue, Setback, Sighting, Store, StoreError, Submitted,
-    TokenRecord, VerdictCounts, codec,
+    Filed, Filter, Heartbeat, LeasedJob, Metrics, Moved, NewExperiment, News, Released, Requeue,
+    Setback, Sighting, Store, StoreError, Submitted, TokenRecord, VerdictCounts, codec,
 };
 
 /// How often a transaction is tried that others got in the way of.
-const TRIES: u32 = 8;
+pub(super) const TRIES: u32 = 8;
 
 /// Runs a transaction that writes; again, if it was taken back because of others.
 macro_rules! writing {
@@ -48,6 +47,8 @@ macro_rules! reading {
         $work.await
     }};
 }
+
+pub(super) use {reading, writing};
 
 #[async_trait]
 impl Store for Backend {
@@ -251,33 +252,6 @@ impl Store for Backend {
 
     async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
         fleet::agents(&mut *self.snapshot().await?).await
-    }
-
-    async fn put_message(&self, message: &NewMessage<'_>) -> Result<bool, StoreError> {
-        writing!(self, |db| outbox::put(&mut db, message))
-    }
-
-    async fn take_messages(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Message>, StoreError> {
-        writing!(self, |db| outbox::take(&mut db, now, until, limit))
-    }
-
-    async fn end_message(
-        &self,
-        key: &str,
-        taken: u32,
-        end: MessageEnd<'_>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        writing!(self, |db| outbox::end(&mut db, key, taken, end, now))
-    }
-
-    async fn remember_delivery(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-        writing!(self, |db| outbox::remember_delivery(&mut db, id, now))
     }
 
     async fn metrics(&self) -> Result<Metrics, StoreError> {

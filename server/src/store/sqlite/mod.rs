@@ -44,8 +44,14 @@ mod counters;
 mod experiments;
 #[path = "../sql/fleet.rs"]
 mod fleet;
+#[path = "../sql/follows.rs"]
+mod follows;
+#[path = "../sql/inbox.rs"]
+mod inbox;
 #[path = "../sql/leases.rs"]
 mod leases;
+#[path = "../sql/mail.rs"]
+mod mail;
 #[cfg(test)]
 #[path = "../sql/old_data.rs"]
 mod old_data;
@@ -82,6 +88,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         3,
         "service",
         include_str!("../../../migrations/sqlite/0003_service.sql"),
+    ),
+    (
+        4,
+        "mail",
+        include_str!("../../../migrations/sqlite/0004_mail.sql"),
     ),
 ];
 
@@ -237,6 +248,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_database_of_the_second_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ejecta.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true);
+        let mut db = SqliteConnection::connect_with(&options)
+            .await
+            .expect("opens");
+        migrator(&MIGRATIONS[..2])
+            .run_direct(None, &mut db, false)
+            .await
+            .expect("the second schema");
+        old_data::fill_second(&mut db).await;
+        db.close().await.expect("closes");
+        let store = SqliteStore::open(&path).await.expect("opens");
+        old_data::check_second(&store).await;
+    }
+
+    #[tokio::test]
     async fn a_newer_schema_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ejecta.db");
@@ -252,7 +283,7 @@ mod tests {
         let error = SqliteStore::open(&path).await.expect_err("newer");
         assert_eq!(
             error.to_string(),
-            "use the store: its schema is 99 and this version of ejecta knows 2 at most"
+            "use the store: its schema is 99 and this version of ejecta knows 4 at most"
         );
         assert_eq!(error.class(), ErrorClass::Permanent);
         assert!(error.hint().is_some());
