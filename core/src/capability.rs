@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// The capability whose value is a number: memory that one job may have, in MiB.
 pub const MEMORY_MIB: &str = "memory-mib";
+/// The capability whose value is the agent's name, which the coordinator knows and no agent chooses.
+pub const AGENT: &str = "agent";
 
 /// The most names that an agent or an experiment may have.
 const MAX_NAMES: usize = 64;
@@ -89,6 +91,17 @@ impl Capabilities {
         self.get(MEMORY_MIB).and_then(|text| text.parse().ok())
     }
 
+    /// The same of the agent with that name, whatever was said of [`AGENT`]. A name that is no value
+    /// of a capability can be asked for by nobody.
+    #[must_use]
+    pub fn named(mut self, agent: &str) -> Self {
+        self.0.remove(AGENT);
+        if self.0.len() < MAX_NAMES && check(AGENT, agent).is_ok() {
+            self.0.insert(AGENT.to_owned(), agent.to_owned());
+        }
+        self
+    }
+
     /// Whether an agent with these capabilities has all that `asked` asks for. What the agent does
     /// not say, it does not have.
     pub fn fit(&self, asked: &Requirements) -> bool {
@@ -161,6 +174,15 @@ mod tests {
 
     fn of(text: &str) -> Capabilities {
         text.parse().expect("valid")
+    }
+
+    #[test]
+    fn an_agent_has_the_name_that_its_token_says() {
+        let asked = of("agent=one");
+        assert!(of("os=linux").named("one").fit(&asked));
+        assert!(!of("agent=one").named("two").fit(&asked));
+        assert!(!of("agent=one").named("a\nb").fit(&asked));
+        assert_eq!(of("").named(&"x".repeat(200)), of(""));
     }
 
     #[test]

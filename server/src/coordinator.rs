@@ -224,12 +224,13 @@ impl Coordinator {
             .map(|_| new_lease())
             .collect::<Result<Vec<_>, _>>()?;
         let (now, until) = self.lease_times();
-        self.see(agent, Some(&request.capabilities), now).await?;
+        let capabilities = request.capabilities.clone().named(agent);
+        self.see(agent, Some(&capabilities), now).await?;
         let claimed = self
             .store
             .claim(&Claim {
                 agent,
-                capabilities: &request.capabilities,
+                capabilities: &capabilities,
                 leases: &leases,
                 now,
                 until,

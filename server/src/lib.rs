@@ -9,6 +9,7 @@ pub mod api;
 pub mod auth;
 pub mod blobs;
 pub mod bot;
+pub mod conclusions;
 pub mod experiments;
 pub mod facts;
 pub mod logs;

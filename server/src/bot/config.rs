@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::selection::Selection;
@@ -46,6 +47,56 @@ pub struct BotConfig {
     /// What an experiment is when nobody says.
     #[serde(default)]
     pub defaults: Defaults,
+    /// How fast it works.
+    #[serde(default)]
+    pub pace: Pace,
+}
+
+/// `[bot.pace]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Pace {
+    /// The pause between two changes of GitHub, in milliseconds; GitHub asks for a second.
+    pub pause_ms: u64,
+    /// How often it looks for news of experiments, in milliseconds.
+    pub look_ms: u64,
+    /// How often progress is told that is no news, in seconds.
+    pub progress_seconds: u64,
+    /// For how many milliseconds what a server had begun stays with it when it is not heard of any
+    /// more; then it is begun again.
+    pub hold_ms: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            pause_ms: 1000,
+            look_ms: 10_000,
+            progress_seconds: 300,
+            hold_ms: 30_000,
+        }
+    }
+}
+
+/// The shortest time between two looks, and the shortest hold.
+const MIN_PACE: Duration = Duration::from_millis(50);
+
+impl Pace {
+    pub(super) fn pause(&self) -> Duration {
+        Duration::from_millis(self.pause_ms)
+    }
+
+    pub(super) fn look(&self) -> Duration {
+        Duration::from_millis(self.look_ms).max(MIN_PACE)
+    }
+
+    pub(super) fn progress(&self) -> Duration {
+        Duration::from_secs(self.progress_seconds)
+    }
+
+    pub(super) fn hold(&self) -> Duration {
+        Duration::from_millis(self.hold_ms).max(MIN_PACE)
+    }
 }
 
 /// `[bot.github]`.

@@ -15,7 +15,9 @@
 //! knows a command by its key and does nothing twice; the outbox takes an answer of the same key
 //! for the same; and a comment whose posting was begun is looked for before it is posted again.
 //!
-//! It knows nothing of stores, sandboxes and reports.
+//! [`on_coordinator`] is the coordinator behind the bot, and [`herald`] tells what becomes of its
+//! experiments, from the store's state alone. The rest knows nothing of stores, and nothing here
+//! knows sandboxes.
 
 mod acl;
 pub mod answer;
@@ -26,13 +28,17 @@ mod courier;
 mod desk;
 pub mod follows;
 pub mod github;
+pub mod herald;
 pub mod mailbox;
 pub mod model;
 mod notices;
+pub mod on_coordinator;
 pub mod run;
+pub mod service;
 pub mod summary;
 mod try_build;
 pub mod webhook;
 
 pub use model::CommandKey;
 pub use run::{Bot, Parts};
+pub use service::{BotService, Memory};

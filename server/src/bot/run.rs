@@ -103,6 +103,16 @@ impl Bot {
         self
     }
 
+    /// The address of a place on the server: as it is, where it is a whole one already.
+    pub fn address(&self, place: &str) -> String {
+        match &self.scribe.answers.web {
+            Some(web) if !place.contains("://") => {
+                format!("{web}/{}", place.trim_start_matches('/'))
+            }
+            _ => place.to_owned(),
+        }
+    }
+
     /// Keeps what follows from news of an experiment. When this returns, it will be said, once.
     ///
     /// # Errors
