@@ -259,18 +259,44 @@ pub fn needs_newer_rust(lines: &[String]) -> Option<(PackageRef, String)> {
             Some((package_ref(name, version), required.trim().to_owned()))
         });
     }
-    let edition = |l: &String| l.contains("feature `edition2024` is required");
-    if first.starts_with("error: failed to ") && lines.iter().any(edition) {
-        // The manifest is in a directory that is named after the package.
-        let manifest = lines.iter().find_map(|l| l.split_once("/Cargo.toml`"))?.0;
-        let dir = manifest.rsplit('/').next()?;
-        let at = dir
-            .match_indices('-')
-            .find(|(at, _)| dir[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
-        let (name, version) = at.map_or((dir, ""), |(at, _)| (&dir[..at], &dir[at + 1..]));
-        return Some((package_ref(name, version), "1.85".to_owned()));
+    if !first.starts_with("error: failed to ") {
+        return None;
     }
-    None
+    let required = lines.iter().find_map(|line| edition_needs(line))?;
+    // The manifest is in a directory that is named after the package.
+    let manifest = lines.iter().find_map(|l| l.split_once("/Cargo.toml`"))?.0;
+    let package = package_of_directory(manifest.rsplit('/').next()?);
+    Some((package, required.to_owned()))
+}
+
+/// The Rust that an edition needs which the line calls too new: that of a cargo that knew of it, or
+/// of one that did not.
+fn edition_needs(line: &str) -> Option<&'static str> {
+    if line.contains("feature `edition2024` is required") {
+        return Some("1.85");
+    }
+    let (_, rest) = line.split_once("this version of Cargo is older than the `")?;
+    match rest.split('`').next()? {
+        "2018" => Some("1.31"),
+        "2021" => Some("1.56"),
+        "2024" => Some("1.85"),
+        _ => None,
+    }
+}
+
+/// Reads `NAME-VERSION`, perhaps with a checksum after it as directories of the store have it.
+fn package_of_directory(dir: &str) -> PackageRef {
+    let is_sum = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let release = match dir.rsplit_once('-') {
+        Some((release, sum)) if is_sum(sum) => release,
+        _ => dir,
+    };
+    let mut splits = release.match_indices('-').map(|(at, _)| at);
+    let at = splits.find(|at| semver::Version::parse(&release[at + 1..]).is_ok());
+    at.map_or_else(
+        || package_ref(release, ""),
+        |at| package_ref(&release[..at], &release[at + 1..]),
+    )
 }
 
 fn package_ref(name: &str, version: &str) -> PackageRef {
@@ -404,6 +430,21 @@ mod tests {
         assert_eq!(missing_package(&other), Some("a_b"));
         let version = lines("error: failed to select a version for the requirement `a = \"^9\"`");
         assert_eq!(missing_package(&version), None);
+    }
+
+    #[test]
+    fn a_directory_of_the_store_names_its_package() {
+        let sum = "300e883d756b2e4e";
+        let table = [
+            ("getrandom-0.4.3".to_owned(), "getrandom 0.4.3"),
+            (format!("getrandom-0.4.3-{sum}"), "getrandom 0.4.3"),
+            (format!("a-2d-1.0.0-rc.1+z-{sum}"), "a-2d 1.0.0-rc.1+z"),
+            ("b-1.0.0-beta".to_owned(), "b 1.0.0-beta"),
+            ("source".to_owned(), "source"),
+        ];
+        for (dir, package) in &table {
+            assert_eq!(package_of_directory(dir).to_string(), *package, "{dir}");
+        }
     }
 
     fn evidence_of(exit: StepExit) -> Option<Reason> {
