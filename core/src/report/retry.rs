@@ -29,42 +29,6 @@ pub const WORTH_A_RETRY: [Verdict; 4] = [
     Verdict::PrepareFail,
 ];
 
-/// Why text names no verdicts.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RetryError {
-    /// A word that is no verdict.
-    #[error("`{given}` is no verdict; there are: {}", Verdict::ALL.map(Verdict::name).join(", "))]
-    Verdict {
-        /// The word.
-        given: String,
-    },
-    /// No word at all.
-    #[error("no verdict is named; there are: {}", Verdict::ALL.map(Verdict::name).join(", "))]
-    NoVerdict,
-}
-
-/// Reads the names of verdicts, separated by commas: what follows `results.json:` in a selection.
-///
-/// # Errors
-/// [`RetryError::Verdict`] for the first word that is none, [`RetryError::NoVerdict`] when there is
-/// no word.
-pub fn verdicts(text: &str) -> Result<Vec<Verdict>, RetryError> {
-    let mut found = Vec::new();
-    for word in text.split(',').map(str::trim).filter(|w| !w.is_empty()) {
-        let verdict = Verdict::ALL.into_iter().find(|v| v.name() == word);
-        let verdict = verdict.ok_or_else(|| RetryError::Verdict {
-            given: word.to_owned(),
-        })?;
-        if !found.contains(&verdict) {
-            found.push(verdict);
-        }
-    }
-    if found.is_empty() {
-        return Err(RetryError::NoVerdict);
-    }
-    Ok(found)
-}
-
 /// The crates of a report with one of `verdicts`, in the order of its plan.
 pub fn crates(results: &Results, verdicts: &[Verdict]) -> Vec<Crate> {
     results
@@ -137,22 +101,6 @@ mod tests {
             commit: Commit::new(&"0f".repeat(20)).expect("hex"),
             path: path.to_owned(),
         }
-    }
-
-    #[test]
-    fn verdicts_are_named_as_in_results() {
-        let read = verdicts("regressed, flaky,regressed").expect("valid");
-        assert_eq!(read, [Verdict::Regressed, Verdict::Flaky]);
-        for verdict in Verdict::ALL {
-            assert_eq!(verdicts(verdict.name()).expect("a verdict"), [verdict]);
-        }
-        let e = verdicts("regressed,regresed").expect_err("misspelled");
-        assert!(
-            e.to_string()
-                .starts_with("`regresed` is no verdict; there are: regressed, error,"),
-            "{e}"
-        );
-        assert!(matches!(verdicts(" , "), Err(RetryError::NoVerdict)));
     }
 
     #[test]
