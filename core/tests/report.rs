@@ -4,7 +4,7 @@ mod fixture;
 
 use ejecta_core::compare::Verdict;
 use ejecta_core::experiment::Compare;
-use ejecta_core::report::model::{Results, ResultsError, SideOutcome, model};
+use ejecta_core::report::model::{CrateResult, Results, ResultsError, SideOutcome, model};
 use ejecta_core::report::{html, junit, markdown, text};
 
 fn terminal(results: &Results) -> String {
@@ -411,4 +411,33 @@ fn steps_that_say_more_than_units_are_told() {
     run.features = ["never_type", "test"].map(str::to_owned).into();
     let page = html::render(&results);
     assert!(page.contains("<p>features: never_type, test</p>"), "{page}");
+}
+
+#[test]
+fn notes_are_told_on_the_page_and_in_a_terminal() {
+    let mut results = model(&fixture::whole());
+    let note = "the patch of <b>x</b>\nis not used".to_owned();
+    let with_two_tiers = |k: &&mut CrateResult| k.tiers.len() == 2;
+    for krate in results.crates.iter_mut().filter(with_two_tiers).take(7) {
+        for tier in &mut krate.tiers {
+            tier.notes = vec![note.clone()];
+        }
+    }
+    let page = html::render(&results);
+    let on_page = "<p>note: the patch of &#60;b&#62;x&#60;/b&#62;\nis not used</p>";
+    assert_eq!(page.matches(on_page).count(), 7, "each crate says it once");
+    let lines: Vec<String> = text::lines(&results).into_iter().map(|l| l.text).collect();
+    let told: Vec<&String> = lines.iter().filter(|l| l.starts_with("note: ")).collect();
+    assert_eq!(told.len(), 6, "{told:#?}");
+    let first = format!(
+        "note: {}: the patch of <b>x</b> is not used",
+        results
+            .crates
+            .iter()
+            .find(|k| !k.tiers.is_empty() && !k.tiers[0].notes.is_empty())
+            .expect("one")
+            .id
+    );
+    assert_eq!(*told[0], first);
+    assert_eq!(told[5], "note: and 2 more, in results.json");
 }

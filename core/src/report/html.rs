@@ -308,6 +308,11 @@ fn row(krate: &CrateResult) -> Row {
     let known = krate.reason.filter(|reason| !reason.is_unknown());
     lines.extend(known.map(|reason| reason.name().to_owned()));
     lines.extend(krate.message.clone());
+    lines.extend(
+        words::notes(krate)
+            .iter()
+            .map(|note| format!("note: {note}")),
+    );
     Row {
         name: krate.name.to_string(),
         version: krate.version.to_string(),

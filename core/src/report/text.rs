@@ -5,6 +5,9 @@ use super::words;
 use crate::compare::Verdict;
 use crate::outcome::Side;
 
+/// How many notes are told.
+const MAX_NOTES: usize = 5;
+
 /// What a line says, for whoever colours it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
@@ -42,6 +45,9 @@ pub fn lines(results: &Results) -> Vec<Line> {
         line(Tone::Plain, &error);
         line(Tone::Faint, &log);
     }
+    for note in notes(results) {
+        line(Tone::Faint, &note);
+    }
     let regressed = results.total(Verdict::Regressed) > 0;
     let incomplete = words::incomplete(results);
     let tone = match (regressed, &incomplete) {
@@ -61,6 +67,21 @@ pub fn lines(results: &Results) -> Vec<Line> {
         line(Tone::Bad, &text);
     }
     lines
+}
+
+/// What people should know of how crates were prepared: an unused patch of many crates would be
+/// as many lines, so only the first are told.
+fn notes(results: &Results) -> Vec<String> {
+    let mut all = results.crates.iter().flat_map(|krate| {
+        let of = move |note: &str| format!("note: {}: {}", krate.id, words::one_line(note));
+        words::notes(krate).into_iter().map(of)
+    });
+    let mut told: Vec<String> = all.by_ref().take(MAX_NOTES).collect();
+    match all.count() {
+        0 => {}
+        more => told.push(format!("note: and {more} more, in results.json")),
+    }
+    told
 }
 
 fn regression(krate: &CrateResult) -> [String; 3] {

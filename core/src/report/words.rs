@@ -208,6 +208,17 @@ pub(crate) fn why_not_covered(krate: &CrateResult) -> String {
     }
 }
 
+/// What people should know of how a crate was prepared, each once.
+pub(crate) fn notes(krate: &CrateResult) -> Vec<&str> {
+    let mut all: Vec<&str> = Vec::new();
+    for note in krate.tiers.iter().flat_map(|tier| &tier.notes) {
+        if !all.contains(&note.as_str()) {
+            all.push(note);
+        }
+    }
+    all
+}
+
 /// ` (yanked)`, where it is known.
 fn kind_of_fault(tier: &TierResult) -> String {
     let known = tier.reason.filter(|reason| !reason.is_unknown());
