@@ -2,14 +2,25 @@
 //! older.
 
 use semver::Version;
-use toml_edit::DocumentMut;
+use toml_edit::{DocumentMut, Item};
 
 /// The Rust that a manifest asks for, as it is written there (`1.85`), or for the sake of its
-/// edition.
-pub fn required(manifest: &str) -> Option<String> {
+/// edition. What it inherits is in `workspace`, the manifest of its workspace, if it has one.
+pub fn required(manifest: &str, workspace: Option<&str>) -> Option<String> {
     let doc: DocumentMut = manifest.parse().ok()?;
     let package = doc.get("package").or_else(|| doc.get("project"))?;
-    let text = |key| package.as_table_like()?.get(key)?.as_str();
+    let root: Option<DocumentMut> = workspace.and_then(|text| text.parse().ok());
+    // Where a package is the root of its workspace it may inherit from itself.
+    let shared = root.as_ref().unwrap_or(&doc);
+    let shared = shared.get("workspace").and_then(|w| w.get("package"));
+    let text = |key| {
+        let item = package.as_table_like()?.get(key)?;
+        let inherits = item.get("workspace").and_then(Item::as_bool) == Some(true);
+        if inherits {
+            return shared?.get(key)?.as_str();
+        }
+        item.as_str()
+    };
     let written = text("rust-version").filter(|v| read(v).is_some());
     // When each edition became stable.
     let for_edition = match text("edition") {
@@ -60,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_newer_of_rust_version_and_edition_counts() {
-        let of = |keys: &str| required(&format!("[package]\nname = \"x\"\n{keys}"));
+        let of = |keys: &str| required(&format!("[package]\nname = \"x\"\n{keys}"), None);
         let table = [
             ("", None),
             ("rust-version = \"1.70\"", Some("1.70")),
@@ -76,7 +87,42 @@ mod tests {
         for (keys, expected) in table {
             assert_eq!(of(keys).as_deref(), expected, "{keys}");
         }
-        assert_eq!(required("nonsense"), None);
+        assert_eq!(required("nonsense", None), None);
+    }
+
+    #[test]
+    fn what_is_inherited_counts() {
+        let root = "[workspace.package]\nrust-version = \"1.80\"\nedition = \"2024\"\n";
+        let of = |keys: &str, root| {
+            let manifest = format!("[package]\nname = \"x\"\n{keys}");
+            required(&manifest, root)
+        };
+        let table = [
+            ("rust-version.workspace = true", Some(root), Some("1.80")),
+            (
+                "rust-version = { workspace = true }",
+                Some(root),
+                Some("1.80"),
+            ),
+            ("edition.workspace = true", Some(root), Some("1.85")),
+            (
+                "edition.workspace = true\nrust-version.workspace = true",
+                Some(root),
+                Some("1.85"),
+            ),
+            // It is there, and nobody takes it.
+            ("", Some(root), None),
+            ("rust-version = \"1.70\"", Some(root), Some("1.70")),
+            ("rust-version.workspace = true", Some("[workspace]\n"), None),
+            ("rust-version.workspace = true", Some("nonsense ["), None),
+            ("rust-version.workspace = false", Some(root), None),
+            ("rust-version.workspace = true", None, None),
+        ];
+        for (keys, root, expected) in table {
+            assert_eq!(of(keys, root).as_deref(), expected, "{keys}");
+        }
+        let itself = format!("rust-version.workspace = true\n{root}");
+        assert_eq!(of(&itself, None).as_deref(), Some("1.80"));
     }
 
     #[test]

@@ -123,7 +123,8 @@ impl Job<'_> {
         let own = fitted.manifests.get(&member).map_or("", String::as_str);
         let mode = self.context.config.mode.spec();
         if mode.runs_cargo() {
-            or_unprepared!(self.old_enough(own));
+            let workspace = fitted.manifests.get(&fitted.root);
+            or_unprepared!(self.old_enough(own, workspace.map(String::as_str)));
         }
         let docs_rs = mode.docs_rs.then(|| self.docs_rs(own));
         for (path, text) in &fitted.manifests {
@@ -162,13 +163,13 @@ impl Job<'_> {
     }
 
     /// Refuses a crate that asks for a newer Rust than one of the toolchains is.
-    fn old_enough(&self, manifest: &str) -> Result<(), Unprepared> {
+    fn old_enough(&self, manifest: &str, workspace: Option<&str>) -> Result<(), Unprepared> {
         let of = |side| self.context.toolchains.of(side).info.rustc_release();
         let releases = [
             ("the baseline", of(Side::Baseline)),
             ("the candidate", of(Side::Candidate)),
         ];
-        let unmet = rust_version::required(manifest)
+        let unmet = rust_version::required(manifest, workspace)
             .and_then(|required| rust_version::unmet(&required, &releases));
         match unmet {
             Some(message) => Err(Unprepared::RustVersion { message }),
