@@ -143,7 +143,7 @@ impl JobDir {
         copy_tree(from, &self.source(), &mut Copy::linking()).map_err(AgentError::io("copy", from))
     }
 
-    /// Fills the source from a directory of the user's, without `target` and `.git`.
+    /// Fills the source from a directory of the user's, without what cargo built there and `.git`.
     ///
     /// # Errors
     /// [`AgentError::Io`], also when there are absurdly many files.
@@ -494,7 +494,7 @@ fn read_text(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&fs::read(path)?).into_owned()))
 }
 
-/// Copies a directory of the user's, without `target` and `.git`, to one that is made.
+/// Copies a directory of the user's, without what cargo built there and `.git`, to one that is made.
 ///
 /// # Errors
 /// [`AgentError::Io`], also when there are absurdly many files.
@@ -553,7 +553,7 @@ fn copy_tree(from: &Path, to: &Path, how: &mut Copy) -> io::Result<()> {
             )));
         }
         let name = entry.file_name();
-        if how.only_source && (name == "target" || name == ".git") {
+        if how.only_source && (name == ".git" || is_build_directory(&entry.path())) {
             continue;
         }
         let (source, target) = (entry.path(), to.join(&name));
@@ -576,6 +576,17 @@ fn copy_tree(from: &Path, to: &Path, how: &mut Copy) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether cargo builds in a directory: `target` at any depth (each crate that a person built by
+/// itself has one) that cargo has marked as a cache, or that an older cargo left beside a manifest.
+/// A module or a folder of data may be called so too.
+fn is_build_directory(path: &Path) -> bool {
+    let beside = |name| path.with_file_name(name).is_file();
+    let has = |name| path.join(name).exists();
+    path.file_name().is_some_and(|name| name == "target")
+        && (has("CACHEDIR.TAG")
+            || has(".rustc_info.json") && (beside("Cargo.toml") || beside("Cargo.lock")))
+}
+
 fn copy_file(source: &Path, target: &Path, link: bool) -> io::Result<()> {
     // Across file systems, and where links are forbidden, a copy does as well.
     if link && std::fs::hard_link(source, target).is_ok() {
@@ -585,3 +596,7 @@ fn copy_file(source: &Path, target: &Path, link: bool) -> io::Result<()> {
     let mode = fs::metadata(target)?.permissions().mode();
     fs::set_permissions(target, PermissionsExt::from_mode((mode & 0o111) | 0o644))
 }
+
+#[cfg(test)]
+#[path = "workdir_tests.rs"]
+mod tests;
