@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ejecta_core::experiment::{Config, ExperimentName};
 use ejecta_core::protocol::{
-    ClaimRequest, ClaimResponse, ErrorBody, HeartbeatRequest, HeartbeatResponse, ReleaseRequest,
-    SubmitRequest, SubmitResponse,
+    ClaimRequest, ClaimResponse, ErrorBody, HeartbeatRequest, HeartbeatResponse, Me, ReadyRequest,
+    ReleaseRequest, SubmitRequest, SubmitResponse, UnableRequest,
 };
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -30,16 +30,33 @@ impl Client {
     /// # Errors
     /// [`AgentError::Network`] when the HTTP client cannot be set up.
     pub fn new(base: &str, token: SecretString) -> Result<Self, AgentError> {
+        Self::trusting(base, token, None)
+    }
+
+    /// The same, which also trusts the certificates of `authority`, in PEM.
+    ///
+    /// # Errors
+    /// [`AgentError::Network`] when there is no certificate in it, or the HTTP client cannot be set
+    /// up.
+    pub fn trusting(
+        base: &str,
+        token: SecretString,
+        authority: Option<&[u8]>,
+    ) -> Result<Self, AgentError> {
         ejecta_registry::use_ring();
-        let http = reqwest::Client::builder()
+        let failed = |action| move |source| AgentError::Network { action, source };
+        let mut builder = reqwest::Client::builder()
             .user_agent(concat!("ejecta-agent/", env!("CARGO_PKG_VERSION")))
             .timeout(CALL_TIMEOUT)
-            .connect_timeout(Duration::from_secs(10))
-            .build()
-            .map_err(|source| AgentError::Network {
-                action: "set up the HTTP client",
-                source,
-            })?;
+            .connect_timeout(Duration::from_secs(10));
+        if let Some(pem) = authority {
+            let certificates = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(failed("read the certificates to trust"))?;
+            for certificate in certificates {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        let http = builder.build().map_err(failed("set up the HTTP client"))?;
         Ok(Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
@@ -100,6 +117,46 @@ impl Client {
             .send(action, self.http.get(self.address(&path)))
             .await?;
         read(action, answer).await
+    }
+
+    /// Whose token this client has.
+    ///
+    /// # Errors
+    /// As [`Client::claim`].
+    pub async fn me(&self) -> Result<Me, AgentError> {
+        let action = "ask who this token belongs to";
+        let answer = self.send(action, self.http.get(self.address("/api/v1/me")));
+        read(action, answer.await?).await
+    }
+
+    /// Says what this agent runs an experiment with.
+    ///
+    /// # Errors
+    /// As [`Client::claim`]; status 409 says that others run it with another compiler.
+    pub async fn ready(
+        &self,
+        name: &ExperimentName,
+        request: &ReadyRequest,
+    ) -> Result<(), AgentError> {
+        let path = format!("/api/v1/experiments/{name}/ready");
+        let call = self.http.post(self.address(&path)).json(request);
+        let action = "agree on the experiment's toolchains";
+        self.send(action, call).await.map(|_| ())
+    }
+
+    /// Says why this agent cannot run an experiment's jobs for now.
+    ///
+    /// # Errors
+    /// As [`Client::claim`].
+    pub async fn unable(
+        &self,
+        name: &ExperimentName,
+        request: &UnableRequest,
+    ) -> Result<(), AgentError> {
+        let path = format!("/api/v1/experiments/{name}/unable");
+        let call = self.http.post(self.address(&path)).json(request);
+        let action = "say what is wrong with an experiment";
+        self.send(action, call).await.map(|_| ())
     }
 
     fn address(&self, path: &str) -> String {

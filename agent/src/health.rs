@@ -4,6 +4,7 @@
 //! is begun for a while, a little longer each time, and from the second failure on one job goes
 //! ahead alone. This module only counts: it knows nothing of jobs, sandboxes or coordinators.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,15 @@ fn pause(failures: u32) -> Duration {
         0 => Duration::ZERO,
         _ => Duration::from_secs(2_u64.pow(failures.min(4)).min(15)),
     }
+}
+
+/// Between half of a time and all of it, so that agents that were stopped by one fault do not all
+/// come back in one moment.
+pub fn jittered(wait: Duration) -> Duration {
+    // The standard library seeds its hashers from the system's randomness.
+    let random = RandomState::new().build_hasher().finish();
+    let random = u32::try_from(random >> 32).unwrap_or_default();
+    wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 /// The failures since something last worked. What was begun before the last failure and fails
@@ -99,6 +109,18 @@ mod tests {
         let seconds: Vec<u64> = (0..=TOO_MANY).map(|n| pause(n).as_secs()).collect();
         assert_eq!(seconds, [0, 2, 4, 8, 15, 15, 15, 15, 15]);
         assert_eq!(pause(u32::MAX).as_secs(), 15);
+    }
+
+    #[test]
+    fn jitter_keeps_half_and_never_adds() {
+        let wait = Duration::from_secs(8);
+        let waits: Vec<Duration> = (0..64).map(|_| jittered(wait)).collect();
+        assert!(
+            waits.iter().all(|w| (wait / 2..=wait).contains(w)),
+            "{waits:?}"
+        );
+        assert!(waits.iter().any(|w| *w != waits[0]), "{waits:?}");
+        assert_eq!(jittered(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sandboxes and jobs: the process that builds crates, and the isolation it builds them in.
 
 pub mod client;
+pub mod contexts;
 pub mod error;
 pub mod fetch;
 mod guest;

@@ -19,11 +19,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, lease_is_lost};
+use crate::contexts::{Contexts, Unfit};
 use crate::error::AgentError;
 use crate::health::{Begun, Health};
-use crate::job::{JobContext, Progress, Task};
+use crate::job::{Progress, Task};
 use crate::sandbox::ErrorClass;
 use crate::spool::Spool;
+
+pub use crate::health::jittered;
 
 /// How an agent works.
 #[derive(Debug, Clone)]
@@ -77,11 +80,11 @@ pub enum WorkerEvent {
 /// Receives events; called from the agent's tasks, so it must be quick.
 pub type EventSink = Arc<dyn Fn(WorkerEvent) + Send + Sync>;
 
-/// An agent with a coordinator, a spool, and one experiment to work on.
+/// An agent with a coordinator, a spool, and what its jobs need.
 pub struct Worker {
     client: Client,
     spool: Spool,
-    context: Arc<JobContext>,
+    contexts: Arc<dyn Contexts>,
     options: WorkerOptions,
     events: EventSink,
     leases: Leases,
@@ -146,14 +149,14 @@ impl Worker {
     pub fn new(
         client: Client,
         spool: Spool,
-        context: JobContext,
+        contexts: Arc<dyn Contexts>,
         options: WorkerOptions,
         events: EventSink,
     ) -> Self {
         Self {
             client,
             spool,
-            context: Arc::new(context),
+            contexts,
             options,
             events,
             leases: Leases::default(),
@@ -188,7 +191,7 @@ impl Worker {
             }
             let free = self.health.slots(slots - running.len(), running.len());
             let wait = match self.health.rest(Instant::now()) {
-                Some(rest) => Some(rest),
+                Some(rest) => Some(jittered(rest)),
                 None if free == 0 => None,
                 None => match self.try_claim(free).await {
                     Ok(answer) => {
@@ -199,7 +202,8 @@ impl Worker {
                         for grant in answer.grants {
                             self.start(grant, &mut running, stop);
                         }
-                        Some(Duration::from_millis(answer.retry_after_ms.max(10)))
+                        let wait = Duration::from_millis(answer.retry_after_ms.max(10));
+                        Some(jittered(wait))
                     }
                     Err(error) if error.is_of_the_machine() => Some(Duration::ZERO),
                     Err(error) => {
@@ -227,7 +231,7 @@ impl Worker {
         let begun = self.health.begin();
         let tried = async {
             if self.health.in_doubt() {
-                self.context.sandbox.check().await?;
+                self.contexts.sandbox().check().await?;
             }
             self.claim(slots).await
         };
@@ -247,6 +251,7 @@ impl Worker {
             agent: self.options.name.clone(),
             slots: u32::try_from(slots).unwrap_or(u32::MAX),
             capabilities: self.options.capabilities.clone(),
+            without: self.contexts.without(),
         };
         self.client.claim(&request).await
     }
@@ -263,7 +268,8 @@ impl Worker {
         let doing = Doing {
             client: self.client.clone(),
             spool: self.spool.clone(),
-            context: Arc::clone(&self.context),
+            contexts: Arc::clone(&self.contexts),
+            patient: !self.options.until_done,
             events: Arc::clone(&self.events),
             job: JobId {
                 krate: grant.krate.id(),
@@ -328,6 +334,12 @@ impl Worker {
 /// Between heartbeats; a lease lasts several times as long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// How often a result is handed in before it is left in the spool, by an agent that ends with its
+/// work.
+const TRIES: u32 = 8;
+/// The same by one that is told to stop: some seconds.
+const LAST_TRIES: u32 = 4;
+
 fn backoff(failures: u32) -> Duration {
     Duration::from_millis(250) * 2_u32.pow(failures.min(7))
 }
@@ -336,7 +348,9 @@ fn backoff(failures: u32) -> Duration {
 struct Doing {
     client: Client,
     spool: Spool,
-    context: Arc<JobContext>,
+    contexts: Arc<dyn Contexts>,
+    /// Whether it goes on handing in for as long as the agent lives.
+    patient: bool,
     events: EventSink,
     job: JobId,
     grant: Grant,
@@ -366,27 +380,35 @@ impl Doing {
                 Progress::Running { side, nth } => WorkerEvent::Running { job, side, nth },
             });
         };
-        let done = tokio::select! {
-            done = self.context.run(&task, &report) => Some(done),
+        let work = async {
+            let context = self.contexts.of(&self.grant.experiment).await?;
+            Ok(context.run(&task, &report).await)
+        };
+        let done: Option<Result<_, Unfit>> = tokio::select! {
+            done = work => Some(done),
             () = dropped.cancelled() => None,
         };
         match done {
-            Some(Ok(output)) => {
+            Some(Err(unfit)) => {
+                tracing::warn!(error = %unfit, job = %self.job, "not fit for the experiment");
+                self.give_back(&unfit.to_string(), true, true).await;
+            }
+            Some(Ok(Ok(output))) => {
                 let request = SubmitRequest {
                     lease: self.grant.lease.clone(),
                     record: output.record,
                     logs: output.logs,
                 };
-                self.hand_in(request).await;
+                self.hand_in(request, dropped).await;
             }
-            Some(Err(error)) => self.failed(&error).await,
+            Some(Ok(Err(error))) => self.failed(&error).await,
             None => self.give_back("the agent stopped", true, true).await,
         }
         self.tell(WorkerEvent::Ended { job });
     }
 
     /// Spools the result and submits it until the coordinator has it or refuses it.
-    async fn hand_in(&self, request: SubmitRequest) {
+    async fn hand_in(&self, request: SubmitRequest, dropped: &CancellationToken) {
         let spooled = {
             let (spool, request) = (self.spool.clone(), request.clone());
             tokio::task::spawn_blocking(move || spool.put(&request)).await
@@ -400,9 +422,13 @@ impl Doing {
                     self.health.worked();
                     break;
                 }
-                Err(error) if error.class() == ErrorClass::Transient && failures < 8 => {
+                Err(error)
+                    if error.class() == ErrorClass::Transient
+                        && (failures < TRIES || self.patient)
+                        && (failures < LAST_TRIES || !dropped.is_cancelled()) =>
+                {
                     tracing::warn!(%error, job = %self.job, "could not submit, trying again");
-                    tokio::time::sleep(backoff(failures)).await;
+                    tokio::time::sleep(jittered(backoff(failures))).await;
                 }
                 Err(error) if error.class() == ErrorClass::Transient => {
                     // It stays in the spool, for the next start.
@@ -452,7 +478,7 @@ impl Doing {
                 Ok(()) => return,
                 Err(error) if lease_is_lost(&error) => return,
                 Err(error) if error.class() == ErrorClass::Transient && failures < 5 => {
-                    tokio::time::sleep(backoff(failures)).await;
+                    tokio::time::sleep(jittered(backoff(failures))).await;
                 }
                 Err(error) => {
                     // The lease runs out by itself.

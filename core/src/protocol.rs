@@ -7,6 +7,9 @@
 //! | `POST /api/v1/submit` | [`SubmitRequest`] | [`SubmitResponse`], or 409 when the lease is stale |
 //! | `POST /api/v1/release` | [`ReleaseRequest`] | 204, or 409 when the lease is stale |
 //! | `GET /api/v1/experiments/{name}/config` | | [`crate::experiment::Config`] |
+//! | `POST /api/v1/experiments/{name}/ready` | [`ReadyRequest`] | 204, or 409 when others run it with another compiler |
+//! | `POST /api/v1/experiments/{name}/unable` | [`UnableRequest`] | 204 |
+//! | `GET /api/v1/me` | | [`Me`] |
 //!
 //! Every request carries the agent's token as a bearer token. An error is an [`ErrorBody`] with a
 //! status that says what to do: 4xx is final, 401 and 403 mean that the token is not worth this (403
@@ -24,6 +27,7 @@ use crate::krate::Crate;
 use crate::mode::Scope;
 use crate::outcome::JobRecord;
 use crate::plan::CrateOptions;
+use crate::toolchain::ToolchainInfo;
 
 /// The version of the protocol, sent with every claim.
 pub const PROTOCOL: u32 = 1;
@@ -41,6 +45,43 @@ pub struct ClaimRequest {
     /// What it can do, to be matched with what experiments ask for.
     #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
     pub capabilities: Capabilities,
+    /// Experiments whose jobs it cannot run for now, because it has not their toolchains, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<ExperimentName>,
+}
+
+/// Says what an agent runs an experiment with. All agents of an experiment must have the same
+/// compilers and patches, or half of its results would be those of others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadyRequest {
+    /// What the baseline says of itself.
+    pub baseline: ToolchainInfo,
+    /// What the candidate says of itself.
+    pub candidate: ToolchainInfo,
+    /// The patched libraries, with their commits, those of the baseline first.
+    #[serde(default)]
+    pub patches: Vec<String>,
+    /// The sandbox, for people.
+    pub sandbox: String,
+}
+
+/// Says why an agent cannot run an experiment's jobs for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnableRequest {
+    /// What is wrong, for people.
+    pub error: String,
+}
+
+/// Whoever a token belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Me {
+    /// The agent whose token it is.
+    pub agent: Option<String>,
+    /// What it allows.
+    pub scopes: Vec<String>,
 }
 
 /// Work, or how long to wait for some.

@@ -102,6 +102,11 @@ impl Scopes {
         Self(permissions.into_iter().collect())
     }
 
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|p| p.name().to_owned()).collect()
+    }
+
     /// Whether what `wanted` is for is allowed.
     pub fn allow(&self, wanted: Permission) -> bool {
         self.0.iter().any(|has| has.covers(wanted))

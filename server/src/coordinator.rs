@@ -16,13 +16,15 @@ use ejecta_core::log::clean;
 use ejecta_core::outcome::JOB_RECORD_SCHEMA;
 use ejecta_core::protocol::{
     ClaimRequest, ClaimResponse, Grant, HeartbeatRequest, HeartbeatResponse, LogFile, PROTOCOL,
-    ReleaseRequest, SubmitRequest, SubmitResponse,
+    ReadyRequest, ReleaseRequest, SubmitRequest, SubmitResponse, UnableRequest,
 };
 use ejecta_core::queue::{self, AfterLoss};
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::sync::{Mutex, broadcast, watch};
 
 use crate::event::Event;
+use crate::facts;
 use crate::logs::{LogError, Logs};
 use crate::store::{
     Beat, Beats, Claim, Claimed, Counts, LeasedJob, Lost, Measured, Released, Setback, Sighting,
@@ -97,6 +99,26 @@ pub enum CoordinatorError {
     /// The lease has lost its job, or never held one.
     #[error("lease `{}` holds no job", clean(.0.0.as_str()))]
     StaleLease(LeaseId),
+    /// The agent has no job of the experiment.
+    #[error("this agent has no job of the experiment `{0}`")]
+    NoJob(ExperimentName),
+    /// Other agents run the experiment with something else.
+    #[error(
+        "{what} of the experiment `{name}` {verb} not what other agents of it have: `{here}` here, and \
+         `{there}` there"
+    )]
+    Different {
+        /// The experiment.
+        name: ExperimentName,
+        /// What differs.
+        what: &'static str,
+        /// `is` or `are`.
+        verb: &'static str,
+        /// What this agent has, in one line.
+        here: String,
+        /// What the first agent had.
+        there: String,
+    },
     /// There is no such experiment.
     #[error("there is no experiment `{0}`")]
     UnknownExperiment(ExperimentName),
@@ -235,6 +257,7 @@ impl Coordinator {
                 now,
                 until,
                 alive_since: before(now, self.settings.lease),
+                without: &request.without,
             })
             .await?;
         self.tell_claimed(&claimed, &request.agent);
@@ -326,7 +349,15 @@ impl Coordinator {
             .await?;
         let now = (self.clock)();
         match self.store.submit(lease, &request.record, now).await? {
-            Submitted::Stale => Err(CoordinatorError::StaleLease(lease.clone())),
+            Submitted::Stale => {
+                // The lease was lost while the logs were written: nobody will ever ask for them.
+                let logs = &request.logs;
+                let forgotten = self.logs.forget(&job.experiment, &job.job, lease, logs);
+                if let Err(error) = forgotten.await {
+                    tracing::warn!(%error, %lease, "left the logs of a stale submission");
+                }
+                Err(CoordinatorError::StaleLease(lease.clone()))
+            }
             Submitted::Repeated => Ok(SubmitResponse::Repeated),
             Submitted::Committed(counts) => {
                 let judged = compare::judge_job(&request.record);
@@ -422,6 +453,82 @@ impl Coordinator {
             Some(filed) => Ok(filed.experiment.config),
             None => Err(CoordinatorError::UnknownExperiment(name.clone())),
         }
+    }
+
+    /// Hears what `agent` runs an experiment with, of which it has jobs. The first agent decides:
+    /// results of one experiment must be those of one pair of compilers.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Different`], [`CoordinatorError::NoJob`],
+    /// [`CoordinatorError::UnknownExperiment`], [`CoordinatorError::Store`].
+    pub async fn ready(
+        &self,
+        agent: &str,
+        name: &ExperimentName,
+        request: &ReadyRequest,
+    ) -> Result<(), CoordinatorError> {
+        self.has_job(agent, name).await?;
+        let (baseline, candidate) = (&request.baseline, &request.candidate);
+        let said = [
+            (facts::BASELINE, "the baseline", "is", json!(baseline)),
+            (facts::CANDIDATE, "the candidate", "is", json!(candidate)),
+            (facts::PATCHES, "the patches", "are", json!(request.patches)),
+        ];
+        for (key, what, verb, here) in said {
+            let there = self.store.settle_fact(name, key, &here).await?;
+            if here != there {
+                return Err(CoordinatorError::Different {
+                    name: name.clone(),
+                    what,
+                    verb,
+                    here: in_short(&here),
+                    there: in_short(&there),
+                });
+            }
+        }
+        let (sandbox, now) = (json!(clean(&request.sandbox)), json!((self.clock)()));
+        self.store
+            .settle_fact(name, facts::SANDBOX, &sandbox)
+            .await?;
+        self.store.settle_fact(name, facts::STARTED, &now).await?;
+        let nothing = serde_json::Value::Null;
+        self.store.set_fact(name, facts::PROBLEM, &nothing).await?;
+        Ok(())
+    }
+
+    /// Hears why `agent` cannot run an experiment of which it has jobs.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::NoJob`], [`CoordinatorError::UnknownExperiment`],
+    /// [`CoordinatorError::Store`].
+    pub async fn unable(
+        &self,
+        agent: &str,
+        name: &ExperimentName,
+        request: &UnableRequest,
+    ) -> Result<(), CoordinatorError> {
+        self.has_job(agent, name).await?;
+        let why = bounded(&request.error);
+        tracing::warn!(agent, experiment = %name, %why, "an agent cannot run an experiment");
+        let problem = json!(format!(
+            "the agent `{}` cannot run it: failed to {why}",
+            clean(agent)
+        ));
+        self.store.set_fact(name, facts::PROBLEM, &problem).await?;
+        Ok(())
+    }
+
+    async fn has_job(&self, agent: &str, name: &ExperimentName) -> Result<(), CoordinatorError> {
+        if self.store.experiment(name).await?.is_none() {
+            return Err(CoordinatorError::UnknownExperiment(name.clone()));
+        }
+        let agents = self.store.agents().await?;
+        let of_agent = agents.iter().filter(|known| known.name == agent);
+        let mut jobs = of_agent.flat_map(|known| &known.jobs);
+        if jobs.any(|job| job.experiment == *name) {
+            return Ok(());
+        }
+        Err(CoordinatorError::NoJob(name.clone()))
     }
 
     /// Now, and when a lease that is granted or extended now ends.
@@ -587,6 +694,15 @@ fn check_submission(request: &SubmitRequest) -> Result<(), CoordinatorError> {
         return invalid(format!("there are two logs named `{}`", twice[0]));
     }
     Ok(())
+}
+
+/// What an agent said of a toolchain or of patches, in one line.
+fn in_short(fact: &serde_json::Value) -> String {
+    let said = match fact.get("rustc").and_then(serde_json::Value::as_str) {
+        Some(rustc) => rustc.lines().next().unwrap_or_default().to_owned(),
+        None => fact.to_string(),
+    };
+    bounded(&said)
 }
 
 /// Text from outside, safe to show and of a bounded length.

@@ -11,6 +11,8 @@ pub const FINISHED: &str = "finished";
 pub const BASELINE: &str = "baseline";
 /// What the candidate said of itself.
 pub const CANDIDATE: &str = "candidate";
+/// The patched libraries of both sides, with their commits.
+pub const PATCHES: &str = "patches";
 /// The sandbox, for people.
 pub const SANDBOX: &str = "sandbox";
 /// Which state of the registry the crates were chosen from.

@@ -12,9 +12,12 @@ pub mod bot;
 pub mod conclusions;
 pub mod experiments;
 pub mod facts;
+pub mod front;
 pub mod logs;
 pub mod planning;
+pub mod reporter;
 pub mod store;
+pub mod tokens;
 pub mod watch;
 
 mod coordinator;

@@ -52,6 +52,7 @@ async fn no_secret_is_ever_logged_and_each_error_once() {
         agent: "tester".to_owned(),
         slots: 1,
         capabilities: ejecta_core::capability::Capabilities::default(),
+        without: Vec::new(),
     };
     server.post("claim", &request).await;
     let near = format!("authorization: Bearer {TOKEN}x\r\n");
@@ -59,13 +60,25 @@ async fn no_secret_is_ever_logged_and_each_error_once() {
     server.send("POST", claim, &authorization(), "{").await;
     let query = format!("{claim}?token={TOKEN}");
     server.send("POST", &query, "", "{}").await;
+    let admin = server.mint(9, "admin", None).await;
+    server.by(Some(TOKEN), "GET", "/experiments", "").await;
+    let token = r#"{"label":"x","scopes":["read"]}"#;
+    let made = server.by(Some(&admin), "POST", "/tokens", token).await;
+    let made: ejecta_core::client::NewToken = made.json();
+    server
+        .by(Some(&made.token), "DELETE", "/tokens/x", "")
+        .await;
     server.store.close().await;
     server.post("claim", &request).await;
 
     let text = captured.0.lock().expect("not poisoned").clone();
     let text = String::from_utf8(text).expect("UTF-8");
-    assert!(!text.contains(TOKEN), "{text}");
-    assert_eq!(text.matches("a request was refused").count(), 3, "{text}");
+    for secret in [TOKEN, &admin, &made.token] {
+        assert!(!text.contains(secret), "{text}");
+        let (_, secret) = secret.rsplit_once('_').expect("two parts");
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert_eq!(text.matches("a request was refused").count(), 5, "{text}");
     assert_eq!(text.matches("a request failed").count(), 1, "{text}");
     assert!(text.contains("status=503"), "{text}");
 }

@@ -7,13 +7,13 @@
 mod event;
 mod experiment;
 mod local;
-mod machine;
+pub mod machine;
 mod progress;
 pub mod report;
-mod repositories;
-mod sandbox;
+pub mod repositories;
+pub mod sandbox;
 pub mod select;
-mod setup;
+pub mod setup;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ejecta_agent::client::Client;
+use ejecta_agent::contexts::Only;
 use ejecta_agent::fetch::GitStore;
 use ejecta_agent::job::JobContext;
 use ejecta_agent::patches::Patches;
@@ -63,7 +64,7 @@ pub use experiment::denylist;
     clippy::disallowed_methods,
     reason = "this is the edge that passes the time in"
 )]
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
@@ -179,13 +180,14 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
 
 /// Removes the sandboxes of this run, and what their jobs wrote. What cannot be removed is no
 /// reason to lose the results.
-async fn leave(sandbox: &dyn Sandbox, work: &Path) -> Vec<Failure> {
+pub async fn leave(sandbox: &dyn Sandbox, work: &Path) -> Vec<Failure> {
     let gone = sandbox.shutdown().await.map_err(Failure::from);
     let removed = remove(work);
     gone.err().into_iter().chain(removed.err()).collect()
 }
 
-fn processors() -> u32 {
+/// The processors of this machine.
+pub fn processors() -> u32 {
     std::thread::available_parallelism()
         .ok()
         .and_then(|n| u32::try_from(n.get()).ok())
@@ -194,14 +196,17 @@ fn processors() -> u32 {
 
 /// Compilers at once in one sandbox: twice its share of the processors, since most of a job is one
 /// compiler that waits for another, and the last job of a run should not crawl on one processor.
-fn cargo_jobs(processors: u32, at_once: u32) -> u32 {
+pub fn cargo_jobs(processors: u32, at_once: u32) -> u32 {
     (2 * processors)
         .div_ceil(at_once.max(1))
         .clamp(1, processors)
 }
 
 /// Empties the directory that jobs work in: what is there belongs to a dead process.
-fn clear(work: &Path) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure`] when something in it cannot be removed.
+pub fn clear(work: &Path) -> Result<(), Failure> {
     remove(work)?;
     fs_err::create_dir_all(work).map_err(|e| Failure::to(format!("make the work directory: {e}")))
 }
@@ -360,7 +365,7 @@ impl Running<'_> {
             // A listener that went away is no reason to stop.
             let _ = events.send(event);
         });
-        let worker = Worker::new(client, spool, context, options, sink);
+        let worker = Worker::new(client, spool, Arc::new(Only::new(context)), options, sink);
         self.tell_start(reporter).await?;
         let stop = CancellationToken::new();
         let interrupts = interrupts(stop.clone());
@@ -420,7 +425,7 @@ fn new_token() -> Result<(TokenRecord, SecretString), Failure> {
 }
 
 /// An interrupt stops the run in good order; a second one ends the process at once.
-fn interrupts(stop: CancellationToken) -> tokio::task::JoinHandle<()> {
+pub fn interrupts(stop: CancellationToken) -> tokio::task::JoinHandle<()> {
     use tokio::signal::unix::{SignalKind, signal};
     tokio::spawn(async move {
         let (Ok(mut int), Ok(mut term)) = (

@@ -13,7 +13,7 @@ use ejecta_core::protocol::ErrorBody;
 
 use crate::auth::Refused;
 use crate::coordinator::CoordinatorError;
-use crate::store::ErrorClass;
+use crate::store::{ErrorClass, StoreError};
 
 /// When an agent should try again after a failure of ours, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -56,6 +56,16 @@ impl ApiError {
         }
     }
 
+    /// Something that this depends on does not answer now: what, is said.
+    pub(super) fn not_now(message: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// Something here is wrong: what, is said.
+    pub(super) fn broken(message: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
     pub(super) fn panicked() -> Self {
         Self::ours(ErrorClass::Bug, "a request panicked".to_owned())
     }
@@ -72,6 +82,12 @@ impl From<Refused> for ApiError {
     }
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::ours(error.class(), format!("failed to {error}"))
+    }
+}
+
 impl From<CoordinatorError> for ApiError {
     fn from(error: CoordinatorError) -> Self {
         let message = error.to_string();
@@ -82,7 +98,9 @@ impl From<CoordinatorError> for ApiError {
             CoordinatorError::WrongAgent { .. } | CoordinatorError::ForeignLease(_) => {
                 Self::new(StatusCode::FORBIDDEN, message)
             }
-            CoordinatorError::StaleLease(_) => Self::new(StatusCode::CONFLICT, message),
+            CoordinatorError::StaleLease(_)
+            | CoordinatorError::NoJob(_)
+            | CoordinatorError::Different { .. } => Self::new(StatusCode::CONFLICT, message),
             CoordinatorError::UnknownExperiment(_) => Self::new(StatusCode::NOT_FOUND, message),
             CoordinatorError::Store(error) => Self::ours(error.class(), message),
             CoordinatorError::Logs(error) => Self::ours(error.class(), message),
@@ -104,7 +122,10 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(body)).into_response();
         response.extensions_mut().insert(to_log);
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
@@ -146,7 +167,6 @@ pub(super) async fn wrong_method(uri: Uri) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreError;
 
     #[test]
     fn failures_of_ours_say_when_to_try_again_and_nothing_of_the_inside() {

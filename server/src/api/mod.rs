@@ -9,67 +9,160 @@ mod experiments;
 mod extract;
 mod health;
 mod jobs;
+mod limits;
+mod me;
+mod tokens;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::auth::{Gate, Refused, bearer};
 use crate::coordinator::Coordinator;
+use crate::experiments::Experiments;
+use crate::front::Front;
 use crate::watch::{self, Watch};
+use limits::Meter;
 
 pub(crate) use error::ApiError;
+pub use experiments::view;
+pub use limits::Limits;
 
 /// The largest submission, in bytes: a record and all its logs.
 pub const MAX_SUBMIT_BYTES: usize = 64 * 1024 * 1024;
+/// The largest request for an experiment, in bytes: a list of all crates there are is a part of it.
+pub const MAX_PLAN_BYTES: usize = 16 * 1024 * 1024;
 /// The largest body of any other request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// How long requests that are under way may take once the server shuts down.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The API of `coordinator`, for those whom `gate` lets pass.
-pub fn router(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Router {
-    let telemetry = Arc::clone(coordinator.telemetry());
-    let watching = Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(watch::readyz))
-        .route("/metrics", get(watch::metrics))
-        .with_state(Watch::new(Arc::clone(&coordinator), Arc::clone(&gate)));
-    let entrance = Entrance {
-        gate,
-        coordinator: Arc::clone(&coordinator),
-    };
-    let api = Router::new()
-        .route("/claim", post(jobs::claim))
-        .route("/heartbeat", post(jobs::heartbeat))
-        .route("/submit", post(jobs::submit))
-        .route("/release", post(jobs::release))
-        .route("/experiments/{name}/config", get(experiments::config))
-        .fallback(error::no_such_path)
-        .method_not_allowed_fallback(error::wrong_method)
-        .layer(from_fn_with_state(entrance, authenticate))
-        .with_state(coordinator);
-    Router::new()
-        .nest("/api/v1", api)
-        .merge(watching)
-        .fallback(error::no_such_path)
-        .method_not_allowed_fallback(error::wrong_method)
-        .layer(from_fn_with_state(telemetry, watch::count_requests))
-        .layer(from_fn(error::log_errors))
+/// An API that is put together.
+pub struct Service {
+    coordinator: Arc<Coordinator>,
+    gate: Arc<Gate>,
+    experiments: Option<Arc<Experiments>>,
+    limits: Limits,
+    open: Router,
 }
 
-/// Serves the API on `listener` until `shutdown` ends; then takes no more requests, and waits a
-/// while for those that are under way.
+impl Service {
+    /// The API of `coordinator` for agents, for those whom `gate` lets pass.
+    pub fn new(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Self {
+        Self {
+            coordinator,
+            gate,
+            experiments: None,
+            limits: Limits::default(),
+            open: Router::new(),
+        }
+    }
+
+    /// With what people do: experiments and tokens.
+    pub fn with_experiments(mut self, experiments: Arc<Experiments>) -> Self {
+        self.experiments = Some(experiments);
+        self
+    }
+
+    /// With other limits.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// With routes for which no token is needed, beside those of the API: pages, reports, webhooks.
+    pub fn with_open_routes(mut self, routes: Router) -> Self {
+        self.open = self.open.merge(routes);
+        self
+    }
+
+    /// All routes.
+    pub fn router(self) -> Router {
+        let telemetry = Arc::clone(self.coordinator.telemetry());
+        let watch = Watch::new(Arc::clone(&self.coordinator), Arc::clone(&self.gate));
+        let watching = Router::new()
+            .route("/healthz", get(health::healthz))
+            .route("/readyz", get(watch::readyz))
+            .route("/metrics", get(watch::metrics))
+            .with_state(watch);
+        let entrance = Entrance {
+            gate: self.gate,
+            coordinator: Arc::clone(&self.coordinator),
+            meter: Arc::new(Meter::new(self.limits)),
+            places: Arc::new(Semaphore::new(self.limits.at_once)),
+            time: Duration::from_secs(self.limits.seconds),
+        };
+        let mut api = Router::new()
+            .route("/claim", post(jobs::claim))
+            .route("/heartbeat", post(jobs::heartbeat))
+            .route("/submit", post(jobs::submit))
+            .route("/release", post(jobs::release))
+            .route("/me", get(me::me))
+            .route("/experiments/{name}/config", get(experiments::config))
+            .route("/experiments/{name}/ready", post(experiments::ready))
+            .route("/experiments/{name}/unable", post(experiments::unable))
+            .with_state(Arc::clone(&self.coordinator));
+        if let Some(experiments) = self.experiments {
+            api = api
+                .merge(of_people(experiments))
+                .merge(of_tokens(self.coordinator));
+        }
+        let api = api
+            .fallback(error::no_such_path)
+            .method_not_allowed_fallback(error::wrong_method)
+            .layer(from_fn_with_state(entrance, enter));
+        Router::new()
+            .nest("/api/v1", api)
+            .merge(watching)
+            .merge(self.open)
+            .fallback(error::no_such_path)
+            .method_not_allowed_fallback(error::wrong_method)
+            .layer(from_fn_with_state(telemetry, watch::count_requests))
+            .layer(from_fn(error::log_errors))
+    }
+}
+
+fn of_people(service: Arc<Experiments>) -> Router {
+    Router::new()
+        .route(
+            "/experiments",
+            get(experiments::list).post(experiments::create),
+        )
+        .route(
+            "/experiments/{name}",
+            get(experiments::show).patch(experiments::edit),
+        )
+        .route("/experiments/{name}/abort", post(experiments::abort))
+        .route("/experiments/{name}/retry", post(experiments::retry))
+        .route("/experiments/{name}/report", post(experiments::report))
+        .with_state(service)
+}
+
+fn of_tokens(coordinator: Arc<Coordinator>) -> Router {
+    Router::new()
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{id}", delete(tokens::revoke))
+        .with_state(coordinator)
+}
+
+/// The API of `coordinator` for agents, for those whom `gate` lets pass.
+pub fn router(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Router {
+    Service::new(coordinator, gate).router()
+}
+
+/// Serves the API for agents on `listener` until `shutdown` ends.
 ///
 /// # Errors
 /// The listener's own.
@@ -80,14 +173,29 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let router = router(Arc::clone(&coordinator), gate);
-    let listener = listener.tap_io(|stream| {
-        // Answers are small: waiting for more of them to send only adds latency.
-        let _ = stream.set_nodelay(true);
-    });
-    let (stopping, stopped) = oneshot::channel();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let shutdown = async move {
         shutdown.await;
         coordinator.stop();
+    };
+    serve_router(Front::plain(listener)?, router, shutdown).await
+}
+
+/// Serves `router` on `front` until `shutdown` ends; then takes no more requests, and waits a while
+/// for those that are under way.
+///
+/// # Errors
+/// The listener's own.
+pub async fn serve_router(
+    front: Front,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    // That is how the other side's address is known to handlers.
+    let listener = front.tap_io(|_| ());
+    let (stopping, stopped) = oneshot::channel();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        shutdown.await;
         let _ = stopping.send(());
     });
     let grace_is_over = async move {
@@ -104,29 +212,66 @@ pub async fn serve(
     }
 }
 
-/// What it takes to know who is there.
+/// What it takes to know who is there, and whether there is room for them.
 #[derive(Clone)]
 struct Entrance {
     gate: Arc<Gate>,
     coordinator: Arc<Coordinator>,
+    meter: Arc<Meter>,
+    places: Arc<Semaphore>,
+    time: Duration,
 }
 
-/// Lets only requests with a token pass, before anything else of them is looked at. What the token
-/// allows is looked at by the handlers, who find the [`crate::auth::Caller`] among the request's
-/// extensions.
-async fn authenticate(
+/// Lets only requests with a token pass, before anything else of them is looked at, and no more of
+/// them than the limits allow. What the token allows is looked at by the handlers, who find the
+/// [`crate::auth::Caller`] among the request's extensions.
+async fn enter(
     State(entrance): State<Entrance>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let Ok(_place) = entrance.places.try_acquire() else {
+        return Err(ApiError::not_now(
+            "there are too many requests at once; try again".to_owned(),
+        ));
+    };
     let presented = request
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(bearer)
-        .ok_or(Refused::Unauthorized)?;
+        .and_then(bearer);
     let now = entrance.coordinator.now();
-    let caller = entrance.gate.caller(presented, now).await?;
+    let caller = match presented {
+        Some(presented) => entrance.gate.caller(presented, now).await,
+        None => Err(Refused::Unauthorized),
+    };
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(refused) => {
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+            let address = peer.map(|ConnectInfo(peer)| peer.ip());
+            let unauthorized = matches!(refused, Refused::Unauthorized);
+            if unauthorized && entrance.meter.failure_is_over(address, now) {
+                return Err(too_many(
+                    "there were too many requests without a valid token",
+                ));
+            }
+            return Err(refused.into());
+        }
+    };
+    if entrance.meter.token_is_over(&caller.token, now) {
+        return Err(too_many("there were too many requests with this token"));
+    }
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    match tokio::time::timeout(entrance.time, next.run(request)).await {
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(ApiError::not_now(
+            "this took too long; what was begun goes on, so look before you try again".to_owned(),
+        )),
+    }
+}
+
+fn too_many(what: &str) -> ApiError {
+    let message = format!("{what}; try again, more slowly");
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
 }

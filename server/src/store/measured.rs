@@ -102,6 +102,15 @@ impl Store for Measured {
         timed!(self.set_fact(name, key, value))
     }
 
+    async fn settle_fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+        value: &serde_json::Value,
+    ) -> Result<serde_json::Value, StoreError> {
+        timed!(self.settle_fact(name, key, value))
+    }
+
     async fn fact(
         &self,
         name: &ExperimentName,

@@ -113,6 +113,14 @@ pub trait Store: Send + Sync {
         value: &serde_json::Value,
     ) -> Result<(), StoreError>;
 
+    /// Keeps a small fact about the experiment if there is none with that key; says which holds.
+    async fn settle_fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+        value: &serde_json::Value,
+    ) -> Result<serde_json::Value, StoreError>;
+
     /// One fact about the experiment.
     async fn fact(
         &self,

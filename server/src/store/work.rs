@@ -27,6 +27,8 @@ pub struct Claim<'a> {
     /// Agents that were seen at this time or later are alive: a job that failed goes to one of
     /// them that has not failed it.
     pub alive_since: Timestamp,
+    /// Experiments whose jobs the agent cannot run for now.
+    pub without: &'a [ExperimentName],
 }
 
 /// What came of a [`Claim`].

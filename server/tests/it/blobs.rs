@@ -4,6 +4,7 @@ use ejecta_core::job::{JobId, LeaseId};
 use ejecta_core::mode::Scope;
 use ejecta_core::protocol::LogFile;
 use ejecta_server::blobs::{Blobs, S3, log_key};
+use ejecta_server::logs::Logs;
 use ejecta_server::store::ErrorClass;
 use ejecta_test_support::S3Server;
 use secrecy::SecretString;
@@ -76,6 +77,18 @@ async fn keeps_its_promises(blobs: &Blobs) {
     assert_eq!(key, "e/c-d-1.0.0/lib/winner/1-candidate.log.zst");
     let packed = blobs.get(&key).await.expect("ok").expect("kept");
     assert!(packed.len() < long.len() / 100, "{}", packed.len());
+    // What a lease wrote that has lost its job is forgotten, and nothing else is.
+    let logs = [log("0-prepare", ""), log("1-candidate", "")];
+    let all = Logs::from(blobs.clone());
+    for _ in 0..2 {
+        let forgotten = all.forget(&e, &job, &lease("stale"), &logs).await;
+        forgotten.expect("forgotten, once or twice");
+    }
+    assert_eq!(read("stale", "1-candidate").await, None);
+    assert_eq!(
+        read("winner", "0-prepare").await.as_deref(),
+        Some("ready\n")
+    );
     for (who, log) in [
         ("../x", "1-candidate"),
         ("x", "../1"),

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use ejecta_core::capability::Capabilities;
 use ejecta_core::mode::Scope;
 use ejecta_core::protocol::{
     ClaimRequest, ClaimResponse, ErrorBody, Grant, LogFile, PROTOCOL, SubmitRequest,
 };
+use ejecta_server::api::{Limits, Service};
 use ejecta_server::auth::{Gate, TOKEN_BYTES, TokenRequest, mint};
+use ejecta_server::experiments::Experiments;
+use ejecta_server::front::Front;
 use ejecta_server::logs::LogStore;
+use ejecta_server::planning::{PlanError, PlanRequest, Planned, Planner};
 use ejecta_server::store::{SqliteStore, Store as _, TokenRecord};
 use ejecta_server::watch::Watching;
 use ejecta_server::{Coordinator, Settings, api};
@@ -40,6 +45,31 @@ pub struct Server {
     pub now: Arc<AtomicI64>,
     shutdown: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// Plans by a script: `N` is a plan of so many crates, and words are errors.
+pub struct Scripted;
+
+#[async_trait]
+impl Planner for Scripted {
+    async fn plan(&self, request: &PlanRequest) -> Result<Planned, PlanError> {
+        let said = || format!("the selection `{}`", request.selection);
+        match request.selection.as_str() {
+            "down" => Err(PlanError::Transient(
+                "failed to reach the registry".to_owned(),
+            )),
+            "broken" => Err(PlanError::Broken("failed to read the cache".to_owned())),
+            number => match number.parse() {
+                Ok(crates) => Ok(Planned {
+                    entries: plan(crates),
+                    snapshot: Some(serde_json::json!("then")),
+                    facts: [("setup", serde_json::json!(request.seed))].into(),
+                    notes: vec![said()],
+                }),
+                Err(_) => Err(PlanError::Input(said())),
+            },
+        }
+    }
 }
 
 /// An answer.
@@ -72,6 +102,11 @@ impl Server {
 
     /// As [`Server::start`], with these choices of what is watched.
     pub async fn watched(watching: Watching) -> Self {
+        Self::limited(watching, Limits::default()).await
+    }
+
+    /// As [`Server::start`], with these limits too.
+    pub async fn limited(watching: Watching, limits: Limits) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let store = SqliteStore::open(&dir.path().join("ejecta.db"))
             .await
@@ -99,12 +134,22 @@ impl Server {
         let serving = tokio::spawn({
             let coordinator = Arc::clone(&coordinator);
             let gate = Arc::new(Gate::new(Arc::new(store.clone()), Vec::new()));
-            async move {
-                let stop = async {
-                    let _ = stop.await;
-                };
-                api::serve(listener, coordinator, gate, stop).await
-            }
+            let clock = Arc::clone(&now);
+            let experiments = Experiments::new(
+                Arc::new(store.clone()),
+                Arc::new(Scripted),
+                Arc::new(move || at(clock.load(Ordering::SeqCst))),
+            );
+            let router = Service::new(Arc::clone(&coordinator), gate)
+                .with_experiments(Arc::new(experiments))
+                .with_limits(limits)
+                .router();
+            let front = Front::plain(listener).expect("an address");
+            let stop = async move {
+                let _ = stop.await;
+                coordinator.stop();
+            };
+            api::serve_router(front, router, stop)
         });
         Self {
             coordinator,
@@ -154,6 +199,21 @@ impl Server {
         .await
     }
 
+    /// Sends a request under `/api/v1` with another token than [`TOKEN`], or without one.
+    pub async fn by(&self, token: Option<&str>, method: &str, path: &str, body: &str) -> Answer {
+        let headers = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let path = format!("/api/v1{path}");
+        self.send(method, &path, &headers.unwrap_or_default(), body)
+            .await
+    }
+
+    /// A token of these scopes, made now.
+    pub async fn mint(&self, seed: u8, scopes: &str, agent: Option<&str>) -> String {
+        let (record, secret) = token(seed, scopes, agent, None);
+        assert!(self.store.add_token(&record).await.expect("kept"));
+        secret
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &authorization(), "").await
     }
@@ -170,6 +230,7 @@ impl Server {
             agent: "tester".to_owned(),
             slots,
             capabilities: Capabilities::default(),
+            without: Vec::new(),
         };
         self.post("claim", &request).await.json()
     }

@@ -67,6 +67,8 @@ macro_rules! contract_of {
                 a_large_plan_can_be_replaced
                 a_command_is_carried_out_once
                 the_first_grant_is_remembered
+                the_first_to_settle_a_fact_decides
+                what_an_agent_leaves_out_it_does_not_get
                 an_experiment_is_edited_until_it_starts
                 a_state_is_moved_by_one
                 an_experiment_lives_from_queue_to_report

@@ -11,14 +11,14 @@ use ejecta_core::mode::Scope;
 use ejecta_core::queue::{AfterLoss, MAX_SIZE};
 use ejecta_core::retry::Parent;
 use ejecta_server::store::{
-    Claimed, Edit, EditEnd, Filter, JobState, Loss, Moved, NewExperiment, Order, Released, Replan,
-    Requeue, Setback, Store, StoreError, Submitted, all_results,
+    Claim, Claimed, Edit, EditEnd, Filter, JobState, Loss, Moved, NewExperiment, Order, Released,
+    Replan, Requeue, Setback, Store, StoreError, Submitted, all_results,
 };
 use serde_json::json;
 
 use crate::fixtures::{
-    LEASE, STUCK, at, beat, beat_as, claim, claim_as, create, experiment, granted, name, passing,
-    plan, record, see, skipped,
+    LEASE, STUCK, at, beat, beat_as, claim, claim_as, create, experiment, granted, leases, name,
+    passing, plan, record, see, skipped,
 };
 
 type Shared = Arc<dyn Store>;
@@ -617,6 +617,47 @@ pub async fn a_command_is_carried_out_once(store: Shared) {
     }
     let unknown = store.remember_command("x", &name("none"), at(2)).await;
     assert!(matches!(unknown, Err(StoreError::UnknownExperiment(_))));
+}
+
+pub async fn the_first_to_settle_a_fact_decides(store: Shared) {
+    with(&store, 1).await;
+    let settle = async |value: &str| {
+        let settled = store
+            .settle_fact(&name("e"), "compiler", &json!(value))
+            .await;
+        settled.expect("ok")
+    };
+    let (one, two) = tokio::join!(settle("one"), settle("two"));
+    assert_eq!(one, two);
+    assert_eq!(settle("three").await, one);
+    let kept = store.fact(&name("e"), "compiler").await.expect("ok");
+    assert_eq!(kept, Some(one));
+    let unknown = store.settle_fact(&name("none"), "x", &json!(1)).await;
+    assert!(matches!(unknown, Err(StoreError::UnknownExperiment(_))));
+}
+
+pub async fn what_an_agent_leaves_out_it_does_not_get(store: Shared) {
+    filed(&store, "a", 2, 5, "").await;
+    filed(&store, "b", 2, 0, "").await;
+    let without = [name("a"), name("none")];
+    let leases = leases(9);
+    let claim = Claim {
+        agent: "one",
+        capabilities: &"".parse().expect("valid"),
+        leases: &leases,
+        now: at(1),
+        until: at(60),
+        alive_since: at(0),
+        without: &without,
+    };
+    let claimed = store.claim(&claim).await.expect("ok");
+    assert_eq!(whose(&claimed), "b b");
+    assert_eq!(claimed.unfinished, 4, "what others may do counts");
+    assert_eq!(
+        state(&store, "a").await,
+        State::Queued,
+        "it was not started"
+    );
 }
 
 pub async fn the_first_grant_is_remembered(store: Shared) {

@@ -167,6 +167,7 @@ pub async fn claim_as(
             leases: &leases,
             now: at(now),
             until: at(now + LEASE),
+            without: &[],
             alive_since: at(now - LEASE),
         })
         .await

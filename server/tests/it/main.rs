@@ -13,4 +13,7 @@ mod invariants;
 mod metrics;
 mod postgres;
 mod ready;
+mod reporter;
+mod service;
 mod sqlite;
+mod tls;

@@ -74,7 +74,7 @@ pub(super) async fn claim(db: &mut Connection, claim: &Claim<'_>) -> Result<Clai
     deltas.apply_and_end(db, 0, now).await?;
     let mut deltas = Deltas::default();
 
-    let (mut candidates, unfinished) = candidates(db, claim.capabilities).await?;
+    let (mut candidates, unfinished) = candidates(db, claim).await?;
     if has_failed(db, claim.agent).await? {
         find_others(db, claim, &mut candidates).await?;
     }
@@ -135,7 +135,7 @@ pub(super) async fn claim(db: &mut Connection, claim: &Claim<'_>) -> Result<Clai
 /// unfinished in all of them, those of others too.
 async fn candidates(
     db: &mut Connection,
-    capabilities: &Capabilities,
+    claim: &Claim<'_>,
 ) -> Result<(Vec<Candidate>, u64), StoreError> {
     type Experiment = (i64, String, String, i64, String, i64, i64);
     let experiments: Vec<Experiment> = sqlx::query_as(
@@ -160,7 +160,8 @@ async fn candidates(
     let mut candidates = Vec::new();
     for (id, name, state, priority, requirements, memory_bytes, created) in experiments {
         let requirements: Requirements = decode("requirements", &requirements)?;
-        if capabilities.fit(&requirements) {
+        let is_left_out = claim.without.iter().any(|w| w.as_str() == name);
+        if !is_left_out && claim.capabilities.fit(&requirements) {
             candidates.push(Candidate {
                 id,
                 name,

@@ -406,6 +406,26 @@ async fn insert_fact(
     Ok(())
 }
 
+pub(super) async fn settle_fact(
+    db: &mut Connection,
+    name: &ExperimentName,
+    key: &str,
+    value: &serde_json::Value,
+) -> Result<serde_json::Value, StoreError> {
+    let id = super::experiment_id(db, name).await?;
+    // The update changes nothing, and waits for whoever writes the same fact.
+    let held: String = sqlx::query_scalar(
+        "INSERT INTO facts (experiment_id, key, value) VALUES ($1, $2, $3)
+         ON CONFLICT (experiment_id, key) DO UPDATE SET value = facts.value RETURNING value",
+    )
+    .bind(id)
+    .bind(key)
+    .bind(encode(value)?)
+    .fetch_one(db)
+    .await?;
+    decode("a fact", &held)
+}
+
 pub(super) async fn fact(
     db: &mut Connection,
     name: &ExperimentName,

@@ -113,6 +113,7 @@ pub(super) async fn check(store: &Backend) {
             now,
             until: now,
             alive_since: now,
+            without: &[],
         })
         .await
         .expect("ok");

@@ -114,6 +114,17 @@ impl Store for Backend {
         writing!(self, |db| experiments::set_fact(&mut db, name, key, value))
     }
 
+    async fn settle_fact(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+        value: &serde_json::Value,
+    ) -> Result<serde_json::Value, StoreError> {
+        writing!(self, |db| experiments::settle_fact(
+            &mut db, name, key, value
+        ))
+    }
+
     async fn fact(
         &self,
         name: &ExperimentName,

@@ -4,230 +4,35 @@
 //! key of the command that it is: what was carried out under a key is not carried out again, and is
 //! answered as it was. This module knows nothing of HTTP, of GitHub and of registries.
 
+mod error;
+mod line;
+mod request;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ejecta_core::capability::Requirements;
-use ejecta_core::compare::Verdict;
-use ejecta_core::estimate::{self, Ahead, Estimate};
-use ejecta_core::experiment::{CapLints, Config, Experiment, ExperimentName};
+use ejecta_core::experiment::{Config, Experiment, ExperimentName};
 use ejecta_core::lifecycle::{Change, Edited, State, may_edit};
-use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::report::retry::WORTH_A_RETRY;
 use ejecta_core::retry::{self, Parent};
-use ejecta_core::toolchain::ToolchainSpec;
 use ejecta_core::{client, log};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::coordinator::Clock;
 use crate::facts;
-use crate::planning::{PlanError, PlanRequest, Planned, Planner};
+use crate::planning::{PlanRequest, Planned, Planner};
 use crate::store::{
-    Counts, Edit, EditEnd, Filed, Filter, Moved, NewExperiment, Order, Replan, Store, StoreError,
-    VerdictCounts, all_verdicts,
+    Edit, EditEnd, Filed, Filter, Moved, NewExperiment, Order, Replan, Store, StoreError,
+    all_verdicts,
 };
 
-/// How many finished experiments the fleet's rate is taken from where nothing runs.
-const RECENT: u32 = 3;
+pub use error::ExperimentError;
+pub use line::Shown;
+pub use request::{Changes, New, Retry};
+
 /// How many names are tried for a retry that has none.
 const NAMES: u32 = 1000;
-
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum ExperimentError {
-    /// There is one of that name.
-    #[error("there is an experiment `{0}` already")]
-    Exists(ExperimentName),
-    /// There is none of that name.
-    #[error("there is no experiment `{0}`")]
-    Unknown(ExperimentName),
-    /// It is too far, or not far enough, for that.
-    #[error("{}", wrong_state(.name, *.state, *.part))]
-    WrongState {
-        /// Which experiment.
-        name: ExperimentName,
-        /// How far it is.
-        state: State,
-        /// What was to be edited, if that was asked.
-        part: Option<Edited>,
-    },
-    /// No crate of it has one of the chosen verdicts.
-    #[error("no crate of the experiment `{name}` is {}", words(.verdicts))]
-    NothingToRetry {
-        /// Which experiment.
-        name: ExperimentName,
-        /// What was asked for.
-        verdicts: Vec<Verdict>,
-    },
-    /// The request makes no sense, and will not make more when it is repeated.
-    #[error("{0}")]
-    Invalid(String),
-    /// There is no plan, through no fault of who asked.
-    #[error("{0}")]
-    Planning(PlanError),
-    /// The store failed.
-    #[error("failed to {0}")]
-    Store(StoreError),
-}
-
-fn wrong_state(name: &ExperimentName, state: State, part: Option<Edited>) -> String {
-    let what = match part {
-        None => return format!("the experiment `{name}` is {state}"),
-        Some(Edited::Priority) => "its priority",
-        Some(Edited::Requirements) => "what it asks of agents",
-        Some(Edited::Config) => "what its jobs depend on",
-        Some(Edited::Plan) => "its crates",
-    };
-    format!("the experiment `{name}` is {state}: {what} can be changed no more")
-}
-
-fn words(verdicts: &[Verdict]) -> String {
-    let names: Vec<&str> = verdicts.iter().map(|v| v.name()).collect();
-    names.join(" or ")
-}
-
-impl From<StoreError> for ExperimentError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::ExperimentExists(name) => Self::Exists(name),
-            StoreError::UnknownExperiment(name) => Self::Unknown(name),
-            error => Self::Store(error),
-        }
-    }
-}
-
-impl From<PlanError> for ExperimentError {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::Input(message) => Self::Invalid(message),
-            error => Self::Planning(error),
-        }
-    }
-}
-
-/// An experiment that is to be made.
-#[derive(Debug, Clone)]
-pub struct New {
-    /// Its name.
-    pub name: ExperimentName,
-    /// What its jobs depend on.
-    pub config: Config,
-    /// Its crates, as a person wrote them.
-    pub selection: String,
-    /// The order of the plan.
-    pub seed: u64,
-    /// Whether the denylist does not count.
-    pub ignore_denylist: bool,
-    /// Higher comes first.
-    pub priority: i32,
-    /// What it asks of agents.
-    pub requirements: Requirements,
-    /// What else is kept with it, such as who asked for it, under names of the caller's own.
-    pub facts: BTreeMap<String, Value>,
-    /// The key of the command.
-    pub command: Option<String>,
-}
-
-/// What is to be changed of an experiment; what is `None` stays.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    /// The toolchain that is known to be good.
-    pub baseline: Option<ToolchainSpec>,
-    /// The toolchain under test.
-    pub candidate: Option<ToolchainSpec>,
-    /// What is done with each crate.
-    pub mode: Option<Mode>,
-    /// What part of each crate.
-    pub scope: Option<Scope>,
-    /// The cap on lints.
-    pub cap_lints: Option<CapLints>,
-    /// Its crates.
-    pub selection: Option<String>,
-    /// The order of the plan.
-    pub seed: Option<u64>,
-    /// Whether the denylist does not count.
-    pub ignore_denylist: Option<bool>,
-    /// Higher comes first.
-    pub priority: Option<i32>,
-    /// What it asks of agents.
-    pub requirements: Option<Requirements>,
-}
-
-impl Changes {
-    fn touch_config(&self) -> bool {
-        self.baseline.is_some()
-            || self.candidate.is_some()
-            || self.mode.is_some()
-            || self.scope.is_some()
-            || self.cap_lints.is_some()
-    }
-
-    fn touch_plan(&self) -> bool {
-        self.selection.is_some() || self.seed.is_some() || self.ignore_denylist.is_some()
-    }
-
-    /// The choices after the change. A cap on lints that nobody chose follows the others.
-    fn config(&self, old: &Config) -> Config {
-        let default =
-            |c: &Config| CapLints::default_for(c.mode, &c.baseline, &c.candidate) == c.cap_lints;
-        let mut new = Config {
-            baseline: self
-                .baseline
-                .clone()
-                .unwrap_or_else(|| old.baseline.clone()),
-            candidate: self
-                .candidate
-                .clone()
-                .unwrap_or_else(|| old.candidate.clone()),
-            mode: self.mode.unwrap_or(old.mode),
-            scope: self.scope.unwrap_or(old.scope),
-            ..old.clone()
-        };
-        if let Some(cap) = self.cap_lints {
-            new.cap_lints = cap;
-        } else if default(old) {
-            new.cap_lints = CapLints::default_for(new.mode, &new.baseline, &new.candidate);
-        }
-        new
-    }
-}
-
-/// A retry that is to be made.
-#[derive(Debug, Clone)]
-pub struct Retry {
-    /// The experiment whose crates are tried again.
-    pub parent: ExperimentName,
-    /// The name of the new one; without one, the parent's with a number.
-    pub name: Option<ExperimentName>,
-    /// The verdicts that are tried again; without any, those worth it.
-    pub verdicts: Vec<Verdict>,
-    /// Its priority; without one, the parent's.
-    pub priority: Option<i32>,
-    /// What else is kept with it.
-    pub facts: BTreeMap<String, Value>,
-    /// The key of the command.
-    pub command: Option<String>,
-}
-
-/// An experiment with all that is known of how far it is.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    /// The experiment.
-    pub filed: Filed,
-    /// Its jobs by state.
-    pub counts: Counts,
-    /// Its jobs by verdict.
-    pub verdicts: VerdictCounts,
-    /// Its place among those that wait, from 1 for the next; `None` unless it is queued.
-    pub place: Option<u32>,
-    /// When it will probably start and end.
-    pub estimate: Estimate,
-    /// Where its report is.
-    pub report: Option<String>,
-    /// What keeps it from getting on, or ended it.
-    pub problem: Option<String>,
-}
 
 /// What came of a command that makes or changes something.
 #[derive(Debug, Clone)]
@@ -663,80 +468,6 @@ impl Experiments {
         let full = format!("there are {NAMES} retries of `{parent}`: choose a name for this one");
         Err(ExperimentError::Invalid(full))
     }
-
-    /// What runs and waits, with its measures.
-    async fn line(&self) -> Result<Line, ExperimentError> {
-        let now = self.now();
-        let active = Filter {
-            states: &[State::Queued, State::Running],
-            ..Filter::ALL
-        };
-        let mut all = Vec::new();
-        let mut rate = 0.0;
-        for filed in self.store.experiments(&active).await? {
-            let counts = self.store.counts(&filed.experiment.name).await?;
-            let ended = counts.finished() + counts.errors();
-            let measured = filed.started.and_then(|at| estimate::rate(ended, at, now));
-            rate += measured.unwrap_or(0.0);
-            all.push(InLine { filed, counts });
-        }
-        all.sort_by_key(|one| (std::cmp::Reverse(one.filed.priority), one.filed.number));
-        let measured = if rate > 0.0 {
-            Some(rate)
-        } else if all.is_empty() {
-            None
-        } else {
-            self.recent_rate().await?
-        };
-        let ahead: Vec<Ahead> = all.iter().map(InLine::ahead).collect();
-        let estimates = estimate::estimates(&ahead, measured, now);
-        Ok(Line { all, estimates })
-    }
-
-    /// The rate at which the newest finished experiments were worked on.
-    async fn recent_rate(&self) -> Result<Option<f64>, ExperimentError> {
-        let completed = Filter {
-            states: &[State::Completed],
-            order: Order::NewestFirst,
-            after: None,
-            limit: RECENT,
-        };
-        for filed in self.store.experiments(&completed).await? {
-            let name = &filed.experiment.name;
-            let finished = self.store.fact(name, facts::FINISHED).await?;
-            let finished = finished.and_then(|at| serde_json::from_value::<Timestamp>(at).ok());
-            let jobs = self.store.counts(name).await?.finished();
-            if let (Some(from), Some(to)) = (filed.started, finished)
-                && let Some(rate) = estimate::rate(jobs, from, to)
-            {
-                return Ok(Some(rate));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn shown(&self, filed: Filed, line: &Line) -> Result<Shown, ExperimentError> {
-        let name = filed.experiment.name.clone();
-        let at = line.all.iter().position(|o| o.filed.number == filed.number);
-        let is_queued = |one: &&InLine| one.filed.state == State::Queued;
-        let place = at.filter(|_| filed.state == State::Queued).map(|at| {
-            let before = line.all[..at].iter().filter(is_queued).count();
-            u32::try_from(before + 1).unwrap_or(u32::MAX)
-        });
-        let text = |fact: Option<Value>| fact.as_ref().and_then(Value::as_str).map(str::to_owned);
-        Ok(Shown {
-            counts: match at {
-                Some(at) => line.all[at].counts.clone(),
-                None => self.store.counts(&name).await?,
-            },
-            verdicts: self.store.verdict_counts(&name).await?,
-            place,
-            estimate: at.map(|at| line.estimates[at]).unwrap_or_default(),
-            report: text(self.store.fact(&name, facts::REPORT).await?),
-            problem: text(self.store.fact(&name, facts::PROBLEM).await?),
-            filed,
-        })
-    }
 }
 
 fn wrong(name: &ExperimentName, state: State) -> ExperimentError {
@@ -766,25 +497,4 @@ fn plan_facts(planned: &Planned, ignore_denylist: bool) -> BTreeMap<&str, Value>
     );
     kept.insert(facts::IGNORES_DENYLIST, json!(ignore_denylist));
     kept
-}
-
-/// What runs and waits, in the order in which the queue takes it.
-struct Line {
-    all: Vec<InLine>,
-    estimates: Vec<Estimate>,
-}
-
-struct InLine {
-    filed: Filed,
-    counts: Counts,
-}
-
-impl InLine {
-    fn ahead(&self) -> Ahead {
-        Ahead {
-            priority: self.filed.priority,
-            started: self.filed.state == State::Running,
-            unfinished: self.counts.unfinished(),
-        }
-    }
 }

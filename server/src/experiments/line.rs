@@ -1,0 +1,128 @@
+//! Looking at experiments: how far each is, its place in the queue, and what is to be expected of it.
+
+use ejecta_core::estimate::{self, Ahead, Estimate};
+use ejecta_core::lifecycle::State;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{ExperimentError, Experiments};
+use crate::facts;
+use crate::store::{Counts, Filed, Filter, Order, VerdictCounts};
+
+/// How many finished experiments the fleet's rate is taken from where nothing runs.
+const RECENT: u32 = 3;
+
+/// An experiment with all that is known of how far it is.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The experiment.
+    pub filed: Filed,
+    /// Its jobs by state.
+    pub counts: Counts,
+    /// Its jobs by verdict.
+    pub verdicts: VerdictCounts,
+    /// Its place among those that wait, from 1 for the next; `None` unless it is queued.
+    pub place: Option<u32>,
+    /// When it will probably start and end.
+    pub estimate: Estimate,
+    /// Where its report is.
+    pub report: Option<String>,
+    /// What keeps it from getting on, or ended it.
+    pub problem: Option<String>,
+}
+
+/// What runs and waits, in the order in which the queue takes it.
+pub(super) struct Line {
+    pub(super) all: Vec<InLine>,
+    estimates: Vec<Estimate>,
+}
+
+pub(super) struct InLine {
+    pub(super) filed: Filed,
+    counts: Counts,
+}
+
+impl InLine {
+    fn ahead(&self) -> Ahead {
+        Ahead {
+            priority: self.filed.priority,
+            started: self.filed.state == State::Running,
+            unfinished: self.counts.unfinished(),
+        }
+    }
+}
+
+impl Experiments {
+    pub(super) async fn line(&self) -> Result<Line, ExperimentError> {
+        let now = self.now();
+        let active = Filter {
+            states: &[State::Queued, State::Running],
+            ..Filter::ALL
+        };
+        let mut all = Vec::new();
+        let mut rate = 0.0;
+        for filed in self.store.experiments(&active).await? {
+            let counts = self.store.counts(&filed.experiment.name).await?;
+            let ended = counts.finished() + counts.errors();
+            let measured = filed.started.and_then(|at| estimate::rate(ended, at, now));
+            rate += measured.unwrap_or(0.0);
+            all.push(InLine { filed, counts });
+        }
+        all.sort_by_key(|one| (std::cmp::Reverse(one.filed.priority), one.filed.number));
+        let measured = if rate > 0.0 {
+            Some(rate)
+        } else if all.is_empty() {
+            None
+        } else {
+            self.recent_rate().await?
+        };
+        let ahead: Vec<Ahead> = all.iter().map(InLine::ahead).collect();
+        let estimates = estimate::estimates(&ahead, measured, now);
+        Ok(Line { all, estimates })
+    }
+
+    /// The rate at which the newest finished experiments were worked on.
+    async fn recent_rate(&self) -> Result<Option<f64>, ExperimentError> {
+        let completed = Filter {
+            states: &[State::Completed],
+            order: Order::NewestFirst,
+            after: None,
+            limit: RECENT,
+        };
+        for filed in self.store.experiments(&completed).await? {
+            let name = &filed.experiment.name;
+            let finished = self.store.fact(name, facts::FINISHED).await?;
+            let finished = finished.and_then(|at| serde_json::from_value::<Timestamp>(at).ok());
+            let jobs = self.store.counts(name).await?.finished();
+            if let (Some(from), Some(to)) = (filed.started, finished)
+                && let Some(rate) = estimate::rate(jobs, from, to)
+            {
+                return Ok(Some(rate));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn shown(&self, filed: Filed, line: &Line) -> Result<Shown, ExperimentError> {
+        let name = filed.experiment.name.clone();
+        let at = line.all.iter().position(|o| o.filed.number == filed.number);
+        let is_queued = |one: &&InLine| one.filed.state == State::Queued;
+        let place = at.filter(|_| filed.state == State::Queued).map(|at| {
+            let before = line.all[..at].iter().filter(is_queued).count();
+            u32::try_from(before + 1).unwrap_or(u32::MAX)
+        });
+        let text = |fact: Option<Value>| fact.as_ref().and_then(Value::as_str).map(str::to_owned);
+        Ok(Shown {
+            counts: match at {
+                Some(at) => line.all[at].counts.clone(),
+                None => self.store.counts(&name).await?,
+            },
+            verdicts: self.store.verdict_counts(&name).await?,
+            place,
+            estimate: at.map(|at| line.estimates[at]).unwrap_or_default(),
+            report: text(self.store.fact(&name, facts::REPORT).await?),
+            problem: text(self.store.fact(&name, facts::PROBLEM).await?),
+            filed,
+        })
+    }
+}
