@@ -10,6 +10,7 @@ pub struct Failure {
     what: String,
     hints: Vec<String>,
     exit: Exit,
+    transient: bool,
 }
 
 impl Failure {
@@ -19,6 +20,7 @@ impl Failure {
             what: format!("failed to {what}"),
             hints: Vec::new(),
             exit: Exit::Usage,
+            transient: false,
         }
     }
 
@@ -28,6 +30,7 @@ impl Failure {
             what: what.to_string(),
             hints: Vec::new(),
             exit: Exit::Usage,
+            transient: false,
         }
     }
 
@@ -41,6 +44,17 @@ impl Failure {
     pub fn midway(mut self) -> Self {
         self.exit = Exit::Incomplete;
         self
+    }
+
+    /// The same, where trying again may help by itself, if it is so.
+    pub fn transient(mut self, transient: bool) -> Self {
+        self.transient = transient;
+        self
+    }
+
+    /// Whether trying again may help by itself.
+    pub fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// How the process ends for it.
@@ -90,7 +104,8 @@ impl From<ejecta_agent::toolchain::ToolchainError> for Failure {
 impl From<ejecta_registry::RegistryError> for Failure {
     fn from(error: ejecta_registry::RegistryError) -> Self {
         let hint = error.hint().map(str::to_owned);
-        Self::to(error).hints(hint)
+        let transient = error.class() == ejecta_registry::ErrorClass::Transient;
+        Self::to(error).hints(hint).transient(transient)
     }
 }
 

@@ -1,11 +1,16 @@
 //! `ejecta`: the command line. It puts the parts together; each subcommand is a file.
 
+mod agent;
 mod cli;
 mod error;
 mod exit;
+mod experiment;
+mod http;
 mod planner;
 mod report;
 mod run;
+mod server;
+mod token;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -20,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> Exit {
     become_helper_if_asked();
     let cli = Cli::parse();
-    let ended = start_logging(&cli.log).and_then(|()| {
+    let ended = start_logging(cli.log_filter()).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -67,6 +72,13 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
                 );
             };
             print(&run::crates(&args, &mut tell).await?)?;
+        }
+        Command::Server(args) => return server::server(&args).await,
+        Command::Agent(args) => return agent::agent(&args).await,
+        Command::Token(command) => print(&token::token(&command).await?)?,
+        Command::Experiment(command) => {
+            let mut tell = |line: &str| print(&format!("{line}\n"));
+            return experiment::experiment(&command, &mut tell).await;
         }
         Command::Denylist(DenylistCommand::Check { file }) => check_denylist(&file)?,
         Command::Completions(args) => {

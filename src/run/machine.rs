@@ -21,7 +21,7 @@ const TOKEN_VARIABLE: &str = "EJECTA_REGISTRY_TOKEN";
 ///
 /// # Errors
 /// [`Failure`] when there is no home directory.
-fn store_dir(args: &RegistryArgs) -> Result<PathBuf, Failure> {
+pub fn store_dir(args: &RegistryArgs) -> Result<PathBuf, Failure> {
     let dir = match &args.store {
         Some(dir) => dir.clone(),
         None => etcetera::choose_base_strategy()

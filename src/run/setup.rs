@@ -7,7 +7,7 @@ use ejecta_core::report::model::RegistryInfo;
 use ejecta_registry::RegistryConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::RunArgs;
+use crate::cli::{RegistryArgs, RunArgs};
 
 /// The choices of a command line that are no part of the experiment's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,17 @@ impl Setup {
             image: args.image.clone(),
             runtime: args.runtime.clone(),
             toolchain_server: args.toolchains.toolchain_server.clone(),
+        }
+    }
+
+    /// Those of a server, whose agents choose the rest.
+    pub fn of_registry(args: &RegistryArgs) -> Self {
+        Self {
+            registry: args.url.clone(),
+            store: None,
+            image: None,
+            runtime: None,
+            toolchain_server: None,
         }
     }
 
