@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`Failure`] when this machine or the token is not fit for it.
 pub async fn agent(args: &AgentArgs) -> Result<Exit, Failure> {
-    let token = secret(&args.token_file)?;
+    let token = secret(&args.server_token)?;
     let base = http::base(&args.server)?;
     let authority = http::authority(args.ca_file.as_deref())?;
     let client = Client::trusting(&base, token, authority.as_deref())?;

@@ -347,8 +347,8 @@ pub struct AgentArgs {
     #[arg(long, value_name = "URL", env = "EJECTA_SERVER")]
     pub server: String,
     /// A file with the agent's token, which also names the agent
-    #[arg(long, value_name = "FILE", env = "EJECTA_TOKEN_FILE")]
-    pub token_file: PathBuf,
+    #[arg(long = "token-file", value_name = "FILE", env = "EJECTA_TOKEN_FILE")]
+    pub server_token: PathBuf,
     /// A file with certificates to trust beside those of the system, in PEM
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
