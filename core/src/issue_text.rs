@@ -12,7 +12,7 @@ use crate::krate::Source;
 use crate::log::clean;
 use crate::outcome::UnitKind;
 use crate::report::markdown::code;
-use crate::report::model::{ClusterResult, CrateResult, Results, Toolchain};
+use crate::report::model::{ClusterResult, CrateResult, ExperimentInfo, Results, Toolchain};
 use crate::shell::quoted;
 use crate::toolchain::ToolchainSource;
 
@@ -37,15 +37,29 @@ pub struct IssueText {
 /// Writes the issue of `cluster`, one of those of `results`. `link` leads to the cluster's page;
 /// where there is none, [`LINK_PLACEHOLDER`] stands in its place.
 pub fn issue(results: &Results, cluster: &ClusterResult, link: Option<&str>) -> IssueText {
+    let members: Vec<&CrateResult> = members(results, cluster).collect();
+    let selected = results.crates.len();
+    issue_of(&results.experiment, selected, &members, cluster, link)
+}
+
+/// The same where the results are not all at hand: `members` are the first crates of the cluster,
+/// those of which it is the first cause before others, and `selected` counts all crates.
+pub fn issue_of(
+    experiment: &ExperimentInfo,
+    selected: usize,
+    members: &[&CrateResult],
+    cluster: &ClusterResult,
+    link: Option<&str>,
+) -> IssueText {
     let mut body = String::new();
-    what(&mut body, results, cluster);
+    what(&mut body, experiment, members, cluster);
     error(&mut body, cluster);
-    reproduce(&mut body, results, cluster);
-    affected(&mut body, results, cluster);
+    reproduce(&mut body, experiment, members, cluster);
+    affected(&mut body, selected, members, cluster);
     let link = link.map_or_else(|| LINK_PLACEHOLDER.to_owned(), address);
     let _ = writeln!(body, "The whole report: {link}");
     IssueText {
-        title: title(results, cluster),
+        title: title(experiment, cluster),
         body,
     }
 }
@@ -61,8 +75,8 @@ fn verb(kind: CauseKind) -> &'static str {
     }
 }
 
-fn title(results: &Results, cluster: &ClusterResult) -> String {
-    let version = release(&results.experiment.candidate);
+fn title(experiment: &ExperimentInfo, cluster: &ClusterResult) -> String {
+    let version = release(&experiment.candidate);
     let mut title = match &cluster.root {
         Some(root) => format!("{root} {} with {version}", verb(cluster.kind)),
         None => format!("{version}: {} crates regressed", size(cluster)),
@@ -93,8 +107,7 @@ fn release(toolchain: &Toolchain) -> String {
     }
 }
 
-fn what(out: &mut String, results: &Results, cluster: &ClusterResult) {
-    let e = &results.experiment;
+fn what(out: &mut String, e: &ExperimentInfo, members: &[&CrateResult], cluster: &ClusterResult) {
     let (old, new) = (code(&release(&e.baseline)), code(&release(&e.candidate)));
     let verb = verb(cluster.kind);
     let _ = match &cluster.root {
@@ -116,7 +129,7 @@ fn what(out: &mut String, results: &Results, cluster: &ClusterResult) {
     if let Some(place) = &cluster.place {
         let _ = writeln!(out, "- place: {}", code(place));
     }
-    let (bad, good) = tallies(results, cluster);
+    let (bad, good) = tallies(members);
     let _ = writeln!(
         out,
         "- runs: failed in {} of {} with the bad toolchain, in {} of {} with the good one\n",
@@ -126,9 +139,9 @@ fn what(out: &mut String, results: &Results, cluster: &ClusterResult) {
 
 /// How often it failed with the candidate and with the baseline, over all crates: of each the unit
 /// that regressed and ran most often.
-fn tallies(results: &Results, cluster: &ClusterResult) -> (Tally, Tally) {
+fn tallies(members: &[&CrateResult]) -> (Tally, Tally) {
     let mut sums = (Tally::default(), Tally::default());
-    for krate in members(results, cluster) {
+    for krate in members {
         let regressed = krate
             .units
             .iter()
@@ -189,12 +202,16 @@ fn fenced(text: &str, language: &str) -> String {
     format!("{fence}{language}\n{text}\n{fence}\n")
 }
 
-fn reproduce(out: &mut String, results: &Results, cluster: &ClusterResult) {
-    let Some(krate) = members(results, cluster).next() else {
+fn reproduce(
+    out: &mut String,
+    e: &ExperimentInfo,
+    members: &[&CrateResult],
+    cluster: &ClusterResult,
+) {
+    let Some(krate) = members.first() else {
         return;
     };
     out.push_str("## How to reproduce\n\n");
-    let e = &results.experiment;
     let (setup, command, hint) = steps(krate, cluster);
     let mut script = setup;
     for (toolchain, how) in [(&e.baseline, "good"), (&e.candidate, "bad")] {
@@ -304,15 +321,14 @@ fn cargo(toolchain: &Toolchain, arguments: &str) -> String {
     line
 }
 
-fn affected(out: &mut String, results: &Results, cluster: &ClusterResult) {
+fn affected(out: &mut String, selected: usize, members: &[&CrateResult], cluster: &ClusterResult) {
     let all = size(cluster);
     let crates = if all == 1 { "crate" } else { "crates" };
     let _ = writeln!(
         out,
-        "## Affected\n\n{all} {crates}, of {} that were selected:\n",
-        results.crates.len()
+        "## Affected\n\n{all} {crates}, of {selected} that were selected:\n"
     );
-    for krate in members(results, cluster).take(MAX_CRATES) {
+    for krate in members.iter().take(MAX_CRATES) {
         let name = code(&format!("{} {}", krate.name, krate.version));
         let beside = if cluster.also.contains(&krate.id) {
             " (beside another cause)"

@@ -312,7 +312,7 @@ fn relate(clusters: &mut [Cluster]) {
 }
 
 /// FNV-1a, 64 bits: a hash that is fixed for ever, unlike that of the standard library.
-pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

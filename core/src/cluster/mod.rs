@@ -25,6 +25,7 @@ use crate::krate::CrateId;
 use crate::outcome::{Diagnostic, PackageRef};
 
 pub use cause::{cause, causes, first_error};
+pub(crate) use group::fnv1a;
 pub use group::{Weight, group, group_weighted};
 pub use signature::signature;
 

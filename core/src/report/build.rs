@@ -6,9 +6,11 @@ use super::model::{
     ClusterResult, Cost, CrateResult, ErrorLine, ExperimentInfo, LockfileInfo, NotCovered, Results,
     RunResult, SCHEMA, SideOutcome, SideResult, StepResult, TierResult, Toolchain,
 };
+use super::overall::Overall;
 use super::{Entry, Input, Popularity, Tier, TierState, words};
 use crate::cluster::{self, Cause, Weight};
 use crate::compare::{self, UnitComparison, Verdict};
+use crate::experiment::Experiment;
 use crate::krate::{Crate, CrateId, CrateName};
 use crate::limits::{LimitStop, Limits, Usage};
 use crate::log::clean;
@@ -22,70 +24,98 @@ use crate::toolchain::{ToolchainInfo, ToolchainSpec};
 
 /// Makes the model of a report.
 pub fn model(input: &Input) -> Results {
-    let config = &input.experiment.config;
-    let mut causes = Vec::new();
+    let mut collector = Collector::new(&input.experiment);
     let mut crates: Vec<CrateResult> = Vec::with_capacity(input.entries.len());
     for entry in &input.entries {
-        let (krate, found) = krate(entry, config.scope, &config.limits);
-        if !found.is_empty() {
-            causes.push((krate.id.clone(), found));
-        }
-        crates.push(krate);
+        crates.push(collector.add(entry));
     }
-    let names: BTreeMap<&CrateId, &CrateName> = crates.iter().map(|k| (&k.id, &k.name)).collect();
-    let weight = |id: &CrateId| {
-        let known = names.get(id).and_then(|name| input.popularity.get(*name));
-        known.map_or_else(Weight::default, |known| Weight {
-            dependents: Some(known.dependents.len() as u64),
-            downloads: known.downloads,
-        })
-    };
-    let clusters = cluster::group_weighted(causes, weight);
-    let cluster_results = clusters
-        .iter()
-        .cloned()
-        .map(|cluster| cluster_result(cluster, &names, &input.popularity))
-        .collect();
-    let of: BTreeMap<&CrateId, &cluster::ClusterId> = clusters
-        .iter()
-        .flat_map(|c| c.crates.iter().map(move |krate| (krate, &c.id)))
-        .collect();
+    let clusters = collector.clusters(&input.popularity);
+    let of = members(&clusters);
     for krate in &mut crates {
         krate.cluster = of.get(&krate.id).map(|id| (*id).clone());
     }
-    let mut totals: BTreeMap<Verdict, u32> = Verdict::ALL.map(|v| (v, 0)).into();
-    for krate in &crates {
-        *totals.entry(krate.verdict).or_default() += 1;
-    }
-    let not_covered: Vec<NotCovered> = crates
-        .iter()
-        .filter(|krate| !krate.covered)
-        .map(|krate| NotCovered {
-            id: krate.id.clone(),
-            why: words::why_not_covered(krate),
-        })
-        .collect();
+    let not_covered: Vec<NotCovered> = crates.iter().filter_map(NotCovered::of).collect();
+    let overall = Overall::of(&crates);
     Results {
         schema: SCHEMA,
-        experiment: experiment(input, &crates),
-        totals,
-        coverage: coverage(crates.len() - not_covered.len(), crates.len()),
+        experiment: experiment_info(input, overall.complete()),
+        totals: overall.totals.clone(),
+        coverage: overall.coverage(),
         not_covered,
-        clusters: cluster_results,
+        clusters,
         crates,
         registry: input.traffic.clone(),
     }
 }
 
-fn coverage(covered: usize, all: usize) -> f64 {
-    if all == 0 {
-        0.0
-    } else {
-        covered as f64 / all as f64
+/// Draws the conclusions crate by crate, as entries come, and remembers of each only what the
+/// clusters are made of: little more than the errors of those that regressed.
+#[derive(Debug)]
+pub struct Collector {
+    scope: Scope,
+    limits: Limits,
+    causes: Vec<(CrateId, Vec<Cause>)>,
+    names: BTreeMap<CrateId, CrateName>,
+}
+
+impl Collector {
+    /// For the entries of an experiment.
+    pub fn new(experiment: &Experiment) -> Self {
+        Self {
+            scope: experiment.config.scope,
+            limits: experiment.config.limits.clone(),
+            causes: Vec::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// What came of a crate. Its cluster is not known yet.
+    pub fn add(&mut self, entry: &Entry) -> CrateResult {
+        let (result, causes) = krate(entry, self.scope, &self.limits);
+        if !causes.is_empty() {
+            self.names.insert(result.id.clone(), result.name.clone());
+            self.causes.push((result.id.clone(), causes));
+        }
+        result
+    }
+
+    /// The clusters of all crates that were added.
+    pub fn clusters(self, popularity: &BTreeMap<CrateName, Popularity>) -> Vec<ClusterResult> {
+        let names = self.names;
+        let weight = |id: &CrateId| {
+            let known = names.get(id).and_then(|name| popularity.get(name));
+            known.map_or_else(Weight::default, |known| Weight {
+                dependents: Some(known.dependents.len() as u64),
+                downloads: known.downloads,
+            })
+        };
+        cluster::group_weighted(self.causes, weight)
+            .into_iter()
+            .map(|cluster| cluster_result(cluster, &names, popularity))
+            .collect()
     }
 }
 
-fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
+/// The cluster of each crate that has one.
+pub fn members(clusters: &[ClusterResult]) -> BTreeMap<&CrateId, &cluster::ClusterId> {
+    clusters
+        .iter()
+        .flat_map(|c| c.crates.iter().map(move |krate| (krate, &c.id)))
+        .collect()
+}
+
+impl NotCovered {
+    /// The entry of a crate that does not count for the coverage.
+    pub fn of(krate: &CrateResult) -> Option<Self> {
+        (!krate.covered).then(|| Self {
+            id: krate.id.clone(),
+            why: words::why_not_covered(krate),
+        })
+    }
+}
+
+/// What was compared, as results tell it.
+pub fn experiment_info(input: &Input, complete: bool) -> ExperimentInfo {
     let experiment = &input.experiment;
     let config = &experiment.config;
     let toolchain = |spec: &ToolchainSpec, info: Option<&ToolchainInfo>| Toolchain {
@@ -93,7 +123,6 @@ fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
         rustc: info.map(|i| i.rustc.clone()),
         cargo: info.map(|i| i.cargo.clone()),
     };
-    let settled = |t: &TierResult| !matches!(t.verdict, Verdict::Unknown | Verdict::Error);
     ExperimentInfo {
         name: experiment.name.clone(),
         selection: experiment.selection.clone(),
@@ -116,13 +145,13 @@ fn experiment(input: &Input, crates: &[CrateResult]) -> ExperimentInfo {
         created: Some(experiment.created),
         started: input.started,
         finished: input.finished,
-        complete: crates.iter().flat_map(|c| &c.tiers).all(settled),
+        complete,
     }
 }
 
 fn cluster_result(
     cluster: cluster::Cluster,
-    names: &BTreeMap<&CrateId, &CrateName>,
+    names: &BTreeMap<CrateId, CrateName>,
     popularity: &BTreeMap<CrateName, Popularity>,
 ) -> ClusterResult {
     ClusterResult {
@@ -144,7 +173,7 @@ fn cluster_result(
 /// How many crates depend on any crate of a cluster: each once, however many it depends on.
 fn count_dependents(
     cluster: &cluster::Cluster,
-    names: &BTreeMap<&CrateId, &CrateName>,
+    names: &BTreeMap<CrateId, CrateName>,
     popularity: &BTreeMap<CrateName, Popularity>,
 ) -> Option<u64> {
     if popularity.is_empty() {
@@ -153,7 +182,7 @@ fn count_dependents(
     let all: BTreeSet<u32> = cluster
         .crates
         .iter()
-        .filter_map(|id| popularity.get(*names.get(id)?))
+        .filter_map(|id| popularity.get(names.get(id)?))
         .flat_map(|known| known.dependents.iter().copied())
         .collect();
     Some(all.len() as u64)

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::model::{CrateResult, Results};
+use super::model::{CrateResult, ExperimentInfo, Results};
 use super::words;
 use crate::compare::Verdict;
 use crate::outcome::Side;
@@ -19,20 +19,51 @@ enum Case {
     Skipped,
 }
 
+/// Counts over all test cases, which stand at the top of the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    tests: u64,
+    failures: u64,
+    errors: u64,
+    skipped: u64,
+    duration_ms: u64,
+}
+
+impl Counts {
+    /// One more crate.
+    pub fn add(&mut self, krate: &CrateResult) {
+        self.tests += 1;
+        self.duration_ms += cost(krate);
+        match case(krate) {
+            Case::Passed => {}
+            Case::Failure => self.failures += 1,
+            Case::Error => self.errors += 1,
+            Case::Skipped => self.skipped += 1,
+        }
+    }
+}
+
 /// Renders the file.
 pub fn render(results: &Results) -> String {
-    let e = &results.experiment;
-    let count = |wanted: fn(&Case) -> bool| {
-        let cases = results.crates.iter().map(case);
-        cases.filter(wanted).count()
-    };
+    let mut counts = Counts::default();
+    results.crates.iter().for_each(|krate| counts.add(krate));
+    let mut out = head(&results.experiment, counts);
+    for krate in &results.crates {
+        out.push_str(&test_case_of(&results.experiment, krate));
+    }
+    out.push_str(TAIL);
+    out
+}
+
+/// What stands before the test cases.
+pub fn head(e: &ExperimentInfo, counts: Counts) -> String {
     let counts = format!(
         "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"{}\"",
-        results.crates.len(),
-        count(|c| matches!(c, Case::Failure)),
-        count(|c| matches!(c, Case::Error)),
-        count(|c| matches!(c, Case::Skipped)),
-        seconds(results.crates.iter().map(cost).sum()),
+        counts.tests,
+        counts.failures,
+        counts.errors,
+        counts.skipped,
+        seconds(counts.duration_ms),
     );
     let name = escaped(e.name.as_str());
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -53,12 +84,18 @@ pub fn render(results: &Results) -> String {
         let _ = writeln!(out, "      <property name=\"{key}\" value=\"{value}\"/>");
     }
     out.push_str("    </properties>\n");
-    for krate in &results.crates {
-        test_case(&mut out, &name, krate);
-    }
-    out.push_str("  </testsuite>\n</testsuites>\n");
     out
 }
+
+/// The test case of one crate.
+pub fn test_case_of(e: &ExperimentInfo, krate: &CrateResult) -> String {
+    let mut out = String::new();
+    test_case(&mut out, &escaped(e.name.as_str()), krate);
+    out
+}
+
+/// What stands after the test cases.
+pub const TAIL: &str = "  </testsuite>\n</testsuites>\n";
 
 fn case(krate: &CrateResult) -> Case {
     match krate.verdict {

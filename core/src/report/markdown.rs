@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::model::{CrateResult, ErrorLine, Results};
+use super::overall::Overall;
 use super::{steps, words};
 use crate::compare::Verdict;
 use crate::outcome::Side;
@@ -14,21 +15,26 @@ const MAX_LISTED: usize = 100;
 
 /// Renders the summary.
 pub fn render(results: &Results) -> String {
+    render_of(results, &results.overall())
+}
+
+/// The same of results that hold only some of the crates: `overall` counts all.
+pub fn render_of(results: &Results, overall: &Overall) -> String {
     let mut out = String::new();
-    head(&mut out, results);
+    head(&mut out, results, overall);
     counts(&mut out, results);
     regressions(&mut out, results);
     not_compared(&mut out, results);
     out
 }
 
-fn head(out: &mut String, results: &Results) {
+fn head(out: &mut String, results: &Results, overall: &Overall) {
     let e = &results.experiment;
     let _ = writeln!(out, "# {}\n", words::headline(results));
-    if let Some(text) = words::incomplete(results) {
+    if let Some(text) = words::incomplete_of(overall) {
         let _ = writeln!(out, "> **This experiment is {text}.**\n");
     }
-    let _ = writeln!(out, "{}.\n", words::coverage(results));
+    let _ = writeln!(out, "{}.\n", words::coverage_of(overall));
     for (side, toolchain) in [("Baseline", &e.baseline), ("Candidate", &e.candidate)] {
         let (spec, version) = (code(&toolchain.spec.to_string()), code(toolchain.summary()));
         let _ = writeln!(out, "- {side}: {spec}, {version}");

@@ -2,7 +2,9 @@
 //!
 //! [`Input`] is all that a report is made of; [`model`] draws the conclusions once, into a model
 //! that is also `results.json`; [`html`], [`markdown`], [`text`], [`junit`], [`crater`] and
-//! [`retry`] only render that model. Writing files is done elsewhere.
+//! [`retry`] only render that model. [`pages`] are the many pages of a large report, made crate by
+//! crate: [`Collector`] draws the same conclusions as [`model`] from entries that go by. Writing
+//! files is done elsewhere.
 
 mod build;
 pub mod crater;
@@ -10,11 +12,15 @@ pub mod html;
 pub mod junit;
 pub mod markdown;
 pub mod model;
+pub mod overall;
+pub mod pages;
 pub mod retry;
 mod steps;
+pub mod stream;
 pub mod text;
 mod words;
 
+pub use build::{Collector, experiment_info, members};
 pub use words::{coverage, duration, first_error, incomplete, link, meaning, one_line};
 
 use std::collections::BTreeMap;

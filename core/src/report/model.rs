@@ -460,6 +460,22 @@ impl Results {
         text
     }
 
+    /// The text of `results.json` in two parts, between which the crates stand: each as
+    /// [`CrateResult::to_json`] writes it, with `,` after all but the last.
+    pub fn json_around(&self) -> (String, String) {
+        let without = Self {
+            crates: Vec::new(),
+            ..self.clone()
+        };
+        let text = without.to_json();
+        let at = text
+            .rfind("\n  \"crates\": []")
+            .expect("the field is there, and nothing deeper is indented so little");
+        let end = at + "\n  \"crates\": []".len();
+        let head = format!("{}\n  \"crates\": [\n", &text[..at]);
+        (head, format!("  ]{}", &text[end..]))
+    }
+
     /// Reads `results.json`.
     ///
     /// # Errors
@@ -488,6 +504,14 @@ impl Results {
 }
 
 impl CrateResult {
+    /// The crate as it stands in `results.json`, indented, without a newline at the end.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self)
+            .expect("every key of the model is text and every number is finite");
+        // A line break in a text is written as `\n`: all that are there are of the layout.
+        format!("    {}", text.replace('\n', "\n    "))
+    }
+
     /// What `side` did.
     pub fn side(&self, side: Side) -> Option<&SideResult> {
         match side {

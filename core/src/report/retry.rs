@@ -15,7 +15,7 @@ use indexmap::IndexSet;
 
 use crate::compare::Verdict;
 use crate::krate::{Crate, Source};
-use crate::report::model::Results;
+use crate::report::model::{CrateResult, Results};
 
 /// The name of the list beside a report; the name is that of the reference runner.
 pub const FILE: &str = "retry-regressed-list.txt";
@@ -35,12 +35,17 @@ pub fn crates(results: &Results, verdicts: &[Verdict]) -> Vec<Crate> {
         .crates
         .iter()
         .filter(|krate| verdicts.contains(&krate.verdict))
-        .map(|krate| Crate {
-            name: krate.name.clone(),
-            version: krate.version.clone(),
-            source: krate.source.clone(),
-        })
+        .map(krate_of)
         .collect()
+}
+
+/// The crate that a result is of.
+pub fn krate_of(result: &CrateResult) -> Crate {
+    Crate {
+        name: result.name.clone(),
+        version: result.version.clone(),
+        source: result.source.clone(),
+    }
 }
 
 /// Writes a list, one crate a line; several packages of one repository are one line. A crate that

@@ -24,7 +24,7 @@ pub(crate) struct Cell {
 }
 
 /// The steps of a crate, as the runs did them that its outcomes are from; none where nothing ran.
-fn rows(krate: &CrateResult) -> Vec<StepRow> {
+pub(crate) fn rows(krate: &CrateResult) -> Vec<StepRow> {
     let sides = [Side::Candidate, Side::Baseline];
     let runs = sides.map(|side| krate.side(side).and_then(|result| run(krate, side, result)));
     let mut names: Vec<&str> = Vec::new();

@@ -1,6 +1,7 @@
 //! The summary for a terminal: plain lines, each with a tone that the caller may turn into colour.
 
 use super::model::{CrateResult, Results};
+use super::overall::Overall;
 use super::words;
 use crate::compare::Verdict;
 use crate::outcome::Side;
@@ -32,6 +33,11 @@ pub struct Line {
 
 /// Renders the summary: each regression with its first error and its log, then the counts.
 pub fn lines(results: &Results) -> Vec<Line> {
+    lines_of(results, &results.overall())
+}
+
+/// The same of results that hold only some of the crates: `overall` counts all.
+pub fn lines_of(results: &Results, overall: &Overall) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut line = |tone, text: &str| {
         lines.push(Line {
@@ -45,17 +51,22 @@ pub fn lines(results: &Results) -> Vec<Line> {
         line(Tone::Plain, &error);
         line(Tone::Faint, &log);
     }
+    let told = results.with_verdict(Verdict::Regressed).count() as u64;
+    let untold = u64::from(overall.total(Verdict::Regressed)).saturating_sub(told);
+    if untold > 0 {
+        line(Tone::Bad, &format!("and {untold} more regressed"));
+    }
     for note in notes(results) {
         line(Tone::Faint, &note);
     }
     let regressed = results.total(Verdict::Regressed) > 0;
-    let incomplete = words::incomplete(results);
+    let incomplete = words::incomplete_of(overall);
     let tone = match (regressed, &incomplete) {
         (true, _) => Tone::Bad,
         (false, None) => Tone::Good,
         (false, Some(_)) => Tone::Plain,
     };
-    let coverage = words::coverage(results);
+    let coverage = words::coverage_of(overall);
     line(tone, &format!("{}; {coverage}", words::headline(results)));
     let counts: Vec<String> = Verdict::ALL
         .into_iter()

@@ -2,6 +2,7 @@
 //! each renderer's own business.
 
 use super::model::{CrateResult, ErrorLine, ExperimentInfo, Results, TierResult};
+use super::overall::Overall;
 use crate::compare::{Tally, UnitComparison, UnitVerdict, Verdict};
 use crate::experiment::{CapLints, Compare};
 use crate::limits::Limits;
@@ -15,13 +16,21 @@ pub(crate) fn headline(results: &Results) -> String {
 
 /// `97.5 % of 40 crates compared`.
 pub fn coverage(results: &Results) -> String {
-    let all = results.crates.len();
+    share_of(results.coverage, results.crates.len() as u64)
+}
+
+/// The same of counts.
+pub(crate) fn coverage_of(overall: &Overall) -> String {
+    share_of(overall.coverage(), overall.crates)
+}
+
+fn share_of(share: f64, all: u64) -> String {
     let crates = if all == 1 { "crate" } else { "crates" };
-    format!("{} of {all} {crates} compared", percent(results.coverage))
+    format!("{} of {all} {crates} compared", percent(share))
 }
 
 /// A share in percent, rounded down to tenths, so that 100 % means all.
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     // A hair upwards: 0.975 is a little less than itself in binary.
     let tenths = (share.clamp(0.0, 1.0) * 1000.0 + 1e-6).floor() / 10.0;
     format!("{tenths} %")
@@ -32,28 +41,26 @@ pub fn incomplete(results: &Results) -> Option<String> {
     if results.experiment.complete {
         return None;
     }
-    let lacks = |verdict| {
-        results
-            .crates
-            .iter()
-            .filter(|c| c.tiers.iter().any(|t| t.verdict == verdict))
-            .count()
-    };
-    let (unfinished, errors) = (lacks(Verdict::Unknown), lacks(Verdict::Error));
+    incomplete_of(&results.overall()).or_else(|| Some("incomplete".to_owned()))
+}
+
+/// The same of counts.
+pub(crate) fn incomplete_of(overall: &Overall) -> Option<String> {
     let mut parts = Vec::new();
-    if unfinished > 0 {
-        parts.push(format!(
-            "{} not finished",
-            count(unfinished, "crate is", "crates are")
-        ));
+    if overall.unfinished > 0 {
+        let crates = count_of(overall.unfinished, "crate is", "crates are");
+        parts.push(format!("{crates} not finished"));
     }
-    if errors > 0 {
-        parts.push(format!(
-            "{} given up for an error of ours",
-            count(errors, "crate was", "crates were")
-        ));
+    if overall.errors > 0 {
+        let crates = count_of(overall.errors, "crate was", "crates were");
+        parts.push(format!("{crates} given up for an error of ours"));
     }
-    Some(format!("incomplete: {}", parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("incomplete: {}", parts.join(", ")))
+}
+
+/// `1 crate`, `2 crates`.
+pub(crate) fn count_of(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// `1 crate`, `2 crates`.
