@@ -17,7 +17,10 @@ use ejecta_core::protocol::LogFile;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, RetryConfig};
+use object_store::{
+    Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions,
+    RetryConfig,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::logs::log_path;
@@ -25,6 +28,8 @@ use crate::store::ErrorClass;
 
 /// The level of compression of logs: the library's own default.
 const LEVEL: i32 = 3;
+/// Parts of a large object: more than the least that S3 takes.
+const PART_BYTES: usize = 16 << 20;
 /// The largest log that is read back, in bytes: more than a submission can have.
 const MAX_LOG_BYTES: u64 = 1 << 28;
 /// The object that a probe writes.
@@ -79,6 +84,29 @@ impl BlobError {
                 _ => ErrorClass::Transient,
             },
         }
+    }
+}
+
+/// What is said of an object to those who fetch it over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Headers {
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// `Content-Encoding`.
+    pub content_encoding: Option<&'static str>,
+    /// `Cache-Control`.
+    pub cache_control: &'static str,
+}
+
+impl Headers {
+    fn attributes(self) -> Attributes {
+        let mut attributes = Attributes::new();
+        attributes.insert(Attribute::ContentType, self.content_type.into());
+        attributes.insert(Attribute::CacheControl, self.cache_control.into());
+        if let Some(encoding) = self.content_encoding {
+            attributes.insert(Attribute::ContentEncoding, encoding.into());
+        }
+        attributes
     }
 }
 
@@ -163,6 +191,64 @@ impl Blobs {
     /// [`BlobError::Store`].
     pub async fn probe(&self) -> Result<(), BlobError> {
         self.put(PROBE, Vec::new()).await
+    }
+
+    /// As [`Blobs::put`], with what is to be said of the object to those who fetch it over HTTP. A
+    /// directory keeps no such thing, and refuses.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn put_as(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        headers: Headers,
+    ) -> Result<(), BlobError> {
+        let options = PutOptions {
+            attributes: headers.attributes(),
+            ..PutOptions::default()
+        };
+        let path = path(key)?;
+        let put = self.objects.put_opts(&path, bytes.into(), options);
+        put.await.map_err(failed("keep", key))?;
+        Ok(())
+    }
+
+    /// As [`Blobs::put_as`], what is in a file, part by part.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn put_file(
+        &self,
+        key: &str,
+        file: &FilePath,
+        headers: Headers,
+    ) -> Result<(), BlobError> {
+        let unreadable = |source| BlobError::Corrupt {
+            key: file.display().to_string(),
+            source,
+        };
+        let mut file = fs_err::File::open(file).map_err(unreadable)?;
+        let mut part = read_part(&mut file).map_err(unreadable)?;
+        if part.len() < PART_BYTES {
+            return self.put_as(key, part, headers).await;
+        }
+        let options = PutMultipartOptions {
+            attributes: headers.attributes(),
+            ..PutMultipartOptions::default()
+        };
+        let upload = self.objects.put_multipart_opts(&path(key)?, options).await;
+        let mut upload = upload.map_err(failed("keep", key))?;
+        while !part.is_empty() {
+            if let Err(error) = upload.put_part(part.into()).await {
+                // Whatever becomes of that, the object is not there.
+                let _ = upload.abort().await;
+                return Err(failed("keep", key)(error));
+            }
+            part = read_part(&mut file).map_err(unreadable)?;
+        }
+        upload.complete().await.map_err(failed("keep", key))?;
+        Ok(())
     }
 
     /// An object, if there is one of that key.
@@ -262,11 +348,18 @@ fn failed(
     }
 }
 
+/// The next part of a file; shorter than [`PART_BYTES`] only at its end.
+fn read_part(file: &mut fs_err::File) -> std::io::Result<Vec<u8>> {
+    let mut part = Vec::new();
+    file.take(PART_BYTES as u64).read_to_end(&mut part)?;
+    Ok(part)
+}
+
 /// A key as a path. Keys are made here, of parts that were checked, or name parts of reports.
 fn path(key: &str) -> Result<Path, BlobError> {
     let safe = key
         .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'/'));
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'/' | b'@'));
     Path::parse(key)
         .ok()
         .filter(|path| safe && !key.is_empty() && path.as_ref() == key)

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod front;
 pub mod logs;
 pub mod planning;
+pub mod publish;
 pub mod reporter;
 pub mod store;
 pub mod tokens;
