@@ -54,6 +54,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Write a report anew, or print it in one of its forms
     Report(ReportArgs),
+    /// Say which regressions of an experiment are new, gone, or unchanged since an earlier one
+    Compare(CompareArgs),
+    /// Run one crate of earlier results again, as it was, and show both sides
+    Replay(Box<ReplayArgs>),
     /// Say which crates a selection means, without building anything
     Crates(CratesArgs),
     /// Work with denylists
@@ -258,6 +262,10 @@ pub struct ReportArgs {
     /// Write it into this directory: the form, or without one the whole report, with its logs
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// An earlier experiment of the same line of candidates, its report or its `results.json`: root
+    /// causes that it had are told apart from new ones; may be given often, the first one first
+    #[arg(long, value_name = "DIR|RESULTS", conflicts_with = "format")]
+    pub earlier: Vec<PathBuf>,
 }
 
 /// `ejecta report --format`.
@@ -276,6 +284,53 @@ pub enum ReportFormat {
     /// The files of rust-lang/crater, for its readers: `results.json`, `config.json`,
     /// `retry-regressed-list.txt` and the logs (printed: only the first)
     CraterJson,
+}
+
+/// `ejecta compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The earlier experiment: a directory with a `results.json`, or such a file
+    #[arg(value_name = "EARLIER")]
+    pub earlier: PathBuf,
+    /// The later one
+    #[arg(value_name = "LATER")]
+    pub later: PathBuf,
+    /// How it is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = CompareFormat::Markdown)]
+    pub format: CompareFormat,
+    /// Write a page, `compare.json` and `compare.md` into this directory, rather than print
+    #[arg(long, value_name = "DIR", conflicts_with = "format")]
+    pub out: Option<PathBuf>,
+}
+
+/// `ejecta compare --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompareFormat {
+    /// A summary
+    Markdown,
+    /// One JSON object
+    Json,
+}
+
+/// `ejecta replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The directory of an experiment or its report, or its `results.json`
+    #[arg(value_name = "RESULTS")]
+    pub results: PathBuf,
+    /// The crate, as the report names it: NAME-VERSION, or NAME where there is one of that name
+    #[arg(value_name = "CRATE")]
+    pub krate: String,
+    /// How the crate is isolated
+    #[arg(long, value_enum, default_value_t = SandboxChoice::Auto)]
+    pub sandbox: SandboxChoice,
+    /// The directory for what comes of it [default: ejecta-out/replay-CRATE]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    #[command(flatten)]
+    pub toolchains: ToolchainArgs,
 }
 
 /// `ejecta crates`.

@@ -116,6 +116,12 @@ impl From<ejecta_registry::DatabaseError> for Failure {
     }
 }
 
+impl From<ejecta_server::publish::PublishError> for Failure {
+    fn from(error: ejecta_server::publish::PublishError) -> Self {
+        Self::to(error)
+    }
+}
+
 impl From<ejecta_server::store::StoreError> for Failure {
     fn from(error: ejecta_server::store::StoreError) -> Self {
         let hint = error.hint().map(str::to_owned);

@@ -2,11 +2,13 @@
 
 mod agent;
 mod cli;
+mod compare;
 mod error;
 mod exit;
 mod experiment;
 mod http;
 mod planner;
+mod replay;
 mod report;
 mod run;
 mod server;
@@ -62,6 +64,8 @@ fn start_logging(filter: &str) -> Result<(), Failure> {
 async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => return run::run(&args).await,
+        Command::Replay(args) => return replay::replay(&args).await,
+        Command::Compare(args) => print(&compare::compare(&args)?)?,
         Command::Report(args) => print(&report::report(&args).await?)?,
         Command::Crates(args) => {
             let mut tell = |note: String| {

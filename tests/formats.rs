@@ -71,7 +71,7 @@ fn a_report_has_every_form_and_comes_from_its_results_alone() {
     assert_eq!(files(&lab.path("web")), names(["results.json"]));
 
     // Its own command does the same again.
-    let page = lab.read("out", "index.html");
+    let page = lab.read("out", "one-page.html");
     let command = page
         .rsplit("<pre tabindex=\"0\">")
         .next()
@@ -95,15 +95,42 @@ fn a_report_has_every_form_and_comes_from_its_results_alone() {
 fn published_with_logs(lab: &Lab) {
     let ended = report(lab, &["out", "--out", "copy"]);
     let all = [
+        "assets",
+        "badge.svg",
+        "clusters",
+        "clusters.html",
+        "crates",
+        "crates.html",
+        "data",
+        "downloads.html",
         "index.html",
+        "junit.xml",
+        "list",
+        "lockfiles",
         "logs",
+        "logs-all.tar.zst",
+        "logs-build-fail.tar.zst",
+        "logs-regressed.tar.zst",
+        "logs-test-pass.tar.zst",
+        "one-page.html",
         "results.json",
         "retry-regressed-list.txt",
         "summary.md",
     ];
     assert_eq!(files(&lab.path("copy")), names(all), "{ended:?}");
-    for file in ["index.html", "results.json", "summary.md"] {
+    for file in [
+        "index.html",
+        "results.json",
+        "summary.md",
+        "retry-regressed-list.txt",
+        "junit.xml",
+        "one-page.html",
+        "crates.html",
+        "downloads.html",
+    ] {
         assert_eq!(lab.read("copy", file), lab.read("out", file), "{file}");
+    }
+    for file in ["index.html", "results.json", "summary.md"] {
         assert!(
             good(&ended).contains(&format!("wrote: copy/{file}\n")),
             "{ended:?}"

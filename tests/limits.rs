@@ -131,7 +131,7 @@ fn check(lab: &Lab, ended: &Ended) {
         let told = format!("[stopped by the sandbox: {limit} (limit ");
         assert!(last.starts_with(&told), "{name}: {last}");
         let told = format!("stopped at a limit: {limit} (limit ");
-        assert!(lab.read("out", "index.html").contains(&told), "{name}");
+        assert!(lab.read("out", "one-page.html").contains(&told), "{name}");
     }
     assert_eq!(
         krate(&results, "hungry")["limits"],

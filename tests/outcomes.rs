@@ -1,5 +1,5 @@
 //! Every outcome there is: one fixture crate each, through the real binary, against what a person
-//! expects of it. `results.json`, `summary.md` and `index.html` must agree.
+//! expects of it. `results.json`, `summary.md` and `one-page.html` must agree.
 
 use ejecta_test_support::{Ended, ExpectedCrate, Lab, check_page, check_summary, docker_or_skip};
 use serde_json::Value;
@@ -341,7 +341,7 @@ fn check(lab: &Lab, table: &[Expected], ended: &Ended) {
         })
         .collect();
     check_summary(&lab.read("out", "summary.md"), &rows);
-    check_page(&lab.read("out", "index.html"), &rows);
+    check_page(&lab.read("out", "one-page.html"), &rows);
 }
 
 /// One line of the table, to compare.

@@ -230,7 +230,7 @@ fn a_directory_holds_one_experiment_and_reports_it_in_every_form() {
     let files = [
         ("json", "results.json"),
         ("markdown", "summary.md"),
-        ("html", "index.html"),
+        ("html", "one-page.html"),
     ];
     for (format, file) in files {
         let ended = form(format);

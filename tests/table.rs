@@ -215,7 +215,7 @@ impl Table {
         let regressed = rows.iter().any(|row| row.verdict == "regressed");
         assert_eq!(ended.code, Some(i32::from(regressed)), "{told}");
         check_summary(&lab.read("out", "summary.md"), &rows);
-        check_page(&lab.read("out", "index.html"), &rows);
+        check_page(&lab.read("out", "one-page.html"), &rows);
         self.check_reference(column, &lab, &found);
         lab.nothing_left("out");
     }

@@ -70,7 +70,7 @@ fn a_commits_compiler_is_downloaded_and_builds() {
     assert_eq!(verdict(&results, "passes"), "test-pass");
     let shown = results["experiment"]["candidate"].to_string();
     assert!(shown.contains(&candidate), "{shown}");
-    for page in ["index.html", "summary.md"] {
+    for page in ["one-page.html", "summary.md"] {
         let page = lab.read("out", page);
         assert!(page.contains(SHA) && page.contains("planted"), "{page}");
     }
@@ -148,7 +148,7 @@ fn flags_of_every_kind_have_their_effect() {
     let ended = run(&lab, "doc", candidate, "list:broken-link", &mode);
     let said = (ended.code, verdict(&lab.results("doc"), "broken-link"));
     assert_eq!(said, (Some(1), "regressed".to_owned()), "{}", ended.stderr);
-    for page in ["index.html", "summary.md"] {
+    for page in ["one-page.html", "summary.md"] {
         let page = lab.read("doc", page);
         assert!(page.contains("broken_intra_doc_links"), "{page}");
     }

@@ -38,6 +38,7 @@ use ejecta_registry::Store as Sources;
 use ejecta_server::auth::{Gate, Permission, Scopes, TOKEN_BYTES, TokenRequest, mint};
 use ejecta_server::facts;
 use ejecta_server::logs::LogStore;
+use ejecta_server::publish::{self, Gathered};
 use ejecta_server::store::{Requeue, SqliteStore, Store as _, TokenRecord};
 use ejecta_server::{Coordinator, Event, Settings, api};
 use jiff::Timestamp;
@@ -533,11 +534,11 @@ fn of_coordinator(event: Event) -> Option<RunEvent> {
 
 /// Writes the report, prints the summary, and says how the run ended.
 async fn finish(opened: &Opened, end: &WorkEnd, reporter: &mut Reporter) -> Result<Exit, Failure> {
-    let results = report::results(&opened.store, &opened.experiment).await?;
     let dir = &opened.home.dir;
-    report::write(dir, &results)?;
+    let published = report::write(&opened.store, &opened.experiment, dir).await?;
+    let results = published.digest;
     let exit = exit_of(&results, *end == WorkEnd::Stopped);
-    let page = dir.join(report::PAGE).display().to_string();
+    let page = dir.join(publish::PAGE).display().to_string();
     let resume = experiment::resume_command(dir);
     if exit != Exit::Interrupted && !results.experiment.complete {
         let message = format!("try again what is missing with: {resume}");
@@ -554,7 +555,7 @@ async fn finish(opened: &Opened, end: &WorkEnd, reporter: &mut Reporter) -> Resu
         report: page.clone(),
         exit_code: exit.code(),
     });
-    reporter.summary(&text::lines(&results), &page);
+    reporter.summary(&text::lines_of(&results, &published.overall), &page);
     if exit == Exit::Interrupted {
         reporter.tell(&RunEvent::Interrupted { resume });
     }
@@ -578,7 +579,20 @@ pub fn is_experiment(dir: &Path) -> bool {
     experiment::is_in(dir)
 }
 
-/// `ejecta report`: reads the experiment of a directory.
+/// `ejecta report`: takes in the experiment of a directory, crate by crate.
+///
+/// # Errors
+/// [`Failure`] when there is none, or another process has it.
+pub async fn gather(dir: &Path) -> Result<Gathered, Failure> {
+    let opened = experiment::resume(dir, "`ejecta run --out` makes one")
+        .await?
+        .open()
+        .await?;
+    let input = report::input(&opened.store, &opened.experiment).await?;
+    Ok(publish::of_store(&opened.store, &input).await?)
+}
+
+/// `ejecta report --format`: reads the experiment of a directory, all of it at once.
 ///
 /// # Errors
 /// [`Failure`] when there is none, or another process has it.

@@ -1,6 +1,6 @@
 //! Reports of a server: files below one directory, each report in one of its name.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,21 +13,14 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use ejecta_core::experiment::ExperimentName;
-use ejecta_core::job::JobId;
-use ejecta_core::protocol::LogFile;
 use ejecta_server::blobs::Blobs;
-use ejecta_server::logs::LogStore;
+use ejecta_server::publish::{self, Directory, OfLeases, Options, PublishError};
 use ejecta_server::reporter::{ReportError, ReportMaker};
-use ejecta_server::store::{Filed, JobState, Store};
+use ejecta_server::store::{Filed, Store};
 
 use super::config::Config;
 use crate::error::Failure;
 use crate::run::report;
-
-/// How many crates' logs are written at once.
-const PAGE: u32 = 200;
-/// The log of a job's preparation.
-const PREPARATION: &str = "0-prepare";
 
 /// Where the files of reports are, and how people get at them.
 #[derive(Debug, Clone)]
@@ -91,7 +84,7 @@ async fn to_directory(InAddress(name): InAddress<String>) -> Response {
 }
 
 async fn index(State(files): State<Arc<Files>>, InAddress(name): InAddress<String>) -> Response {
-    send(&files, &name, report::PAGE).await
+    send(&files, &name, publish::PAGE).await
 }
 
 async fn file(
@@ -99,7 +92,7 @@ async fn file(
     InAddress((name, file)): InAddress<(String, String)>,
 ) -> Response {
     let file = match file.ends_with('/') {
-        true => format!("{file}{}", report::PAGE),
+        true => format!("{file}{}", publish::PAGE),
         false => file,
     };
     send(&files, &name, &file).await
@@ -131,10 +124,11 @@ async fn send(files: &Files, name: &str, file: &str) -> Response {
             return StatusCode::NOT_FOUND.into_response();
         }
     };
+    let kind = publish::kind_of(file);
     let headers = [
-        (CONTENT_TYPE, content_type(&path)),
+        (CONTENT_TYPE, kind.content_type),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CACHE_CONTROL, "no-cache"),
+        (CACHE_CONTROL, kind.cache_control),
         (
             CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src \
@@ -143,20 +137,6 @@ async fn send(files: &Files, name: &str, file: &str) -> Response {
         ),
     ];
     (headers, bytes).into_response()
-}
-
-fn content_type(path: &Path) -> &'static str {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("json") => "application/json",
-        Some("xml") => "application/xml",
-        Some("svg") => "image/svg+xml",
-        Some("md") => "text/markdown; charset=utf-8",
-        Some("log" | "txt") => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
 }
 
 /// Writes reports from the store and the logs.
@@ -173,26 +153,32 @@ pub struct Reports {
 impl ReportMaker for Reports {
     async fn make(&self, filed: &Filed) -> Result<String, ReportError> {
         let name = &filed.experiment.name;
-        let dir = self.files.directory.join(name.as_str());
-        let disk = |error: std::io::Error| ReportError {
-            message: format!("make `{}`: {error}", dir.display()),
-            transient: true,
+        let address = self.files.address_of(name);
+        let input = report::input(&*self.store, &filed.experiment).await;
+        let input = input.map_err(failed)?;
+        let gathered = publish::of_store(&*self.store, &input).await;
+        let logs = OfLeases {
+            blobs: self.blobs.clone(),
+            experiment: name.clone(),
         };
-        tokio::fs::create_dir_all(&dir).await.map_err(disk)?;
-        self.write_logs(name, &dir).await?;
-        let results = report::results(&*self.store, &filed.experiment);
-        let results = results.await.map_err(failed)?;
-        let written = tokio::task::spawn_blocking(move || report::write(&dir, &results));
-        match written.await {
-            Ok(written) => written.map_err(failed)?,
-            Err(error) => {
-                return Err(ReportError {
-                    message: format!("write the report: {error}"),
-                    transient: false,
-                });
-            }
-        }
-        Ok(self.files.address_of(name))
+        let options = Options {
+            publish_logs: true,
+            archives: true,
+            address: Some(address.clone()),
+            earlier: Vec::new(),
+        };
+        let sink = Directory::new(self.files.directory.join(name.as_str())).map_err(unwritten)?;
+        let gathered = gathered.map_err(unwritten)?;
+        let published = publish::publish(gathered, &options, &logs, &sink).await;
+        let published = published.map_err(unwritten)?;
+        tracing::info!(
+            experiment = %name,
+            files = published.files,
+            bytes = published.bytes,
+            missing_logs = published.missing_logs,
+            "report written"
+        );
+        Ok(address)
     }
 }
 
@@ -203,48 +189,10 @@ fn failed(failure: Failure) -> ReportError {
     }
 }
 
-impl Reports {
-    /// Writes the logs of all results beside the report, where its pages look for them.
-    async fn write_logs(&self, name: &ExperimentName, dir: &Path) -> Result<(), ReportError> {
-        let logs = LogStore::new(dir);
-        let mut from = 0;
-        loop {
-            let page = self.store.results(name, from, PAGE).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            from += page.len() as u64;
-            for entry in page {
-                for tier in entry.tiers {
-                    let (JobState::Finished { record }, Some(lease)) = (tier.state, tier.lease)
-                    else {
-                        continue;
-                    };
-                    let job = JobId {
-                        krate: entry.entry.krate.id(),
-                        tier: tier.tier,
-                    };
-                    let named = record.runs.iter().map(|run| run.log.as_str());
-                    let mut found = Vec::new();
-                    for log in std::iter::once(PREPARATION).chain(named) {
-                        let text = self.blobs.log(name, &job, &lease, log).await;
-                        let text = text.map_err(|error| ReportError {
-                            message: error.to_string(),
-                            transient: true,
-                        })?;
-                        found.extend(text.map(|text| LogFile {
-                            name: log.to_owned(),
-                            text,
-                        }));
-                    }
-                    let written = logs.write(&job, &found).await;
-                    written.map_err(|error| ReportError {
-                        message: error.to_string(),
-                        transient: true,
-                    })?;
-                }
-            }
-        }
+fn unwritten(error: PublishError) -> ReportError {
+    ReportError {
+        transient: error.is_transient(),
+        message: error.to_string(),
     }
 }
 

@@ -37,7 +37,7 @@ pub fn check_summary(summary: &str, table: &[ExpectedCrate<'_>]) {
     }
 }
 
-/// Checks `index.html`: each crate is in the section of its verdict, and in no other.
+/// Checks `one-page.html`: each crate is in the section of its verdict, and in no other.
 ///
 /// # Panics
 /// When it says something else.
