@@ -35,6 +35,9 @@ use crate::outcome::JobRecord;
 use crate::plan::PlanEntry;
 use crate::toolchain::ToolchainInfo;
 
+/// The style sheet of reports, for pages that should look like them.
+pub const STYLE: &str = include_str!("../../templates/style.css");
+
 /// Everything that a report is made of.
 #[derive(Debug, Clone)]
 pub struct Input {

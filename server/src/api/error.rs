@@ -115,11 +115,28 @@ struct ToLog(Arc<str>);
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let to_log = ToLog(self.detail.as_deref().unwrap_or(&self.message).into());
         let body = ErrorBody {
-            error: self.message,
+            error: self.message.clone(),
         };
         let mut response = (self.status, Json(body)).into_response();
+        self.mark(&mut response);
+        response
+    }
+}
+
+impl ApiError {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What whoever asked is told.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Makes `response`, which says this error in some form, be logged and understood as such.
+    pub(crate) fn mark(&self, response: &mut Response) {
+        let to_log = ToLog(self.detail.as_deref().unwrap_or(&self.message).into());
         response.extensions_mut().insert(to_log);
         let headers = response.headers_mut();
         if matches!(
@@ -131,7 +148,6 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response
     }
 }
 

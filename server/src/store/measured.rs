@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 use super::{
     AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
-    Filed, Filter, Heartbeat, LeasedJob, Metrics, Moved, NewExperiment, News, Released, Requeue,
-    Setback, Sighting, Store, StoreError, Submitted, TokenRecord, VerdictCounts,
+    Failure, Filed, Filter, Heartbeat, LeasedJob, Metrics, Moved, NewExperiment, News, Released,
+    Requeue, Setback, Sighting, Store, StoreError, Submitted, TokenRecord, VerdictCounts,
 };
 use crate::watch::Telemetry;
 
@@ -202,6 +202,18 @@ impl Store for Measured {
         limit: u32,
     ) -> Result<Vec<News>, StoreError> {
         timed!(self.news(name, after, limit))
+    }
+
+    async fn newest(&self, name: &ExperimentName) -> Result<i64, StoreError> {
+        timed!(self.newest(name))
+    }
+
+    async fn failures(
+        &self,
+        name: &ExperimentName,
+        limit: u32,
+    ) -> Result<Vec<Failure>, StoreError> {
+        timed!(self.failures(name, limit))
     }
 
     async fn add_token(&self, token: &TokenRecord) -> Result<bool, StoreError> {

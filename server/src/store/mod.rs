@@ -44,7 +44,8 @@ pub use filing::{Edit, EditEnd, Filed, Filter, Moved, NewExperiment, Order, Repl
 pub use fleet::{AgentJob, AgentRecord, Metrics, Sighting, TokenRecord};
 pub use measured::Measured;
 pub use outcome::{
-    Counts, EntryResult, EntryVerdicts, JobState, News, TierCounts, TierResult, VerdictCounts,
+    Counts, EntryResult, EntryVerdicts, Failure, JobState, News, TierCounts, TierResult,
+    VerdictCounts,
 };
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
@@ -214,6 +215,14 @@ pub trait Store: Send + Sync {
         after: i64,
         limit: u32,
     ) -> Result<Vec<News>, StoreError>;
+
+    /// The number of the experiment's newest result; 0 before the first. Whoever follows
+    /// [`Store::news`] from it hears of all that comes later.
+    async fn newest(&self, name: &ExperimentName) -> Result<i64, StoreError>;
+
+    /// At most `limit` jobs that were given up, tier by tier in the plan's order.
+    async fn failures(&self, name: &ExperimentName, limit: u32)
+    -> Result<Vec<Failure>, StoreError>;
 
     // ---- tokens and agents
 

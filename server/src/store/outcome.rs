@@ -126,3 +126,16 @@ pub struct News {
     /// The lease under which it was done: where its logs are.
     pub lease: LeaseId,
 }
+
+/// A job that was given up: *we* could not produce an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The job.
+    pub job: JobId,
+    /// How often it was granted, without the grants that did not count.
+    pub attempts: u32,
+    /// Who had it last; empty where nobody is known.
+    pub agent: String,
+    /// The last thing that went wrong, for people.
+    pub message: String,
+}

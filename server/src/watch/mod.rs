@@ -5,8 +5,11 @@
 //! `/readyz` are for supervisors and tell nothing that is worth a token; all else is for
 //! [`Readers`].
 
+mod events;
 mod exposition;
+mod follow;
 mod metrics;
+mod pages;
 mod picture;
 mod ready;
 mod telemetry;
@@ -14,13 +17,17 @@ mod telemetry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::auth::{Gate, Permission, Refused, bearer};
 use crate::coordinator::{Coordinator, CoordinatorError};
+use crate::experiments::Experiments;
+use follow::Hub;
 
 pub use telemetry::Telemetry;
 
@@ -46,6 +53,10 @@ pub struct Watching {
     pub readers: Readers,
     /// How long what was read of the store is shown before it is read again.
     pub fresh: Duration,
+    /// How many may follow experiments at once.
+    pub followers: usize,
+    /// How often a follower is told that we are still there.
+    pub heartbeat: Duration,
 }
 
 impl Default for Watching {
@@ -53,6 +64,8 @@ impl Default for Watching {
         Self {
             readers: Readers::default(),
             fresh: Duration::from_secs(2),
+            followers: 500,
+            heartbeat: Duration::from_secs(15),
         }
     }
 }
@@ -67,10 +80,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(coordinator: Arc<Coordinator>, gate: Arc<Gate>) -> Arc<Self> {
-        let fresh = coordinator.settings().watching.fresh;
+        let watching = coordinator.settings().watching;
         Arc::new(Self {
-            picture: picture::Cached::new(fresh),
-            readiness: picture::Cached::new(fresh),
+            picture: picture::Cached::new(watching.fresh),
+            readiness: picture::Cached::new(watching.fresh),
             coordinator,
             gate,
         })
@@ -82,6 +95,18 @@ impl Watch {
         Ok(self.picture.get(taken).await?)
     }
 
+    fn watching(&self) -> &Watching {
+        &self.coordinator.settings().watching
+    }
+
+    /// Lets those pass who may look.
+    async fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        match self.watching().readers {
+            Readers::Anyone => Ok(()),
+            Readers::Tokens => self.admit_token(headers).await,
+        }
+    }
+
     /// Lets whoever has a token with the scope `read` pass.
     async fn admit_token(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let presented = presented(headers).ok_or(Refused::Unauthorized)?;
@@ -89,6 +114,45 @@ impl Watch {
         let caller = self.gate.caller(&presented, now).await?;
         caller.may(Permission::Read)
     }
+}
+
+/// Pages of experiments, and those who follow them.
+pub(crate) struct Site {
+    watch: Arc<Watch>,
+    experiments: Arc<Experiments>,
+    hub: Arc<Hub>,
+    pages: pages::Pages,
+}
+
+/// The pages, the description of the API, and the route by which experiments are followed: those of
+/// them that are not for anybody look at tokens themselves.
+pub fn routes(
+    coordinator: &Arc<Coordinator>,
+    gate: &Arc<Gate>,
+    experiments: &Arc<Experiments>,
+) -> Router {
+    let watch = Watch::new(Arc::clone(coordinator), Arc::clone(gate));
+    let hub = Hub::new(
+        Arc::clone(experiments),
+        Arc::clone(coordinator.telemetry()),
+        watch.watching().followers,
+    );
+    let site = Arc::new(Site {
+        pages: pages::Pages::new(watch.watching().fresh),
+        hub: Arc::new(hub),
+        experiments: Arc::clone(experiments),
+        watch,
+    });
+    Router::new()
+        .route("/", get(pages::queue))
+        .route("/agents", get(pages::agents))
+        .route("/experiments/{name}", get(pages::experiment))
+        .route("/robots.txt", get(pages::robots))
+        .route("/assets/style.css", get(pages::style))
+        .route("/assets/live.js", get(pages::script))
+        .route("/api/v1/experiments/{name}/events", get(events::events))
+        .route("/api/v1/openapi.json", get(pages::description))
+        .with_state(site)
 }
 
 /// The token among a request's headers: as a bearer token, or as the password that a browser asks

@@ -38,6 +38,7 @@ struct Counted {
     jobs: BTreeMap<&'static str, u64>,
     queue_time: Histogram,
     job_time: Histogram,
+    followers: i64,
 }
 
 impl Default for Telemetry {
@@ -50,6 +51,7 @@ impl Default for Telemetry {
             jobs: JOB_EVENTS.into_iter().map(|event| (event, 0)).collect(),
             queue_time: Histogram::new(JOBS),
             job_time: Histogram::new(JOBS),
+            followers: 0,
         }))
     }
 }
@@ -118,6 +120,11 @@ impl Telemetry {
         self.counted().job_time.observe(worked);
     }
 
+    /// So many more (or fewer) follow experiments.
+    pub fn followers(&self, more: i64) {
+        self.counted().followers += more;
+    }
+
     /// A request was answered.
     pub fn request(&self, method: &Method, route: Option<&str>, status: u16, took: Duration) {
         let route = route.unwrap_or(NO_ROUTE);
@@ -136,6 +143,12 @@ impl Telemetry {
     /// Writes all of it down.
     pub fn expose(&self, text: &mut Exposition) {
         let counted = self.counted();
+        text.one(
+            "ejecta_followers",
+            Kind::Gauge,
+            "Those who follow experiments live.",
+            counted.followers as f64,
+        );
         let mut requests = text.family(
             "ejecta_http_requests_total",
             Kind::Counter,

@@ -69,6 +69,7 @@ macro_rules! contract_of {
                 the_first_grant_is_remembered
                 the_first_to_settle_a_fact_decides
                 what_an_agent_leaves_out_it_does_not_get
+                failures_of_ours_are_listed_in_the_plans_order
                 an_experiment_is_edited_until_it_starts
                 a_state_is_moved_by_one
                 an_experiment_lives_from_queue_to_report

@@ -672,3 +672,46 @@ pub async fn the_first_grant_is_remembered(store: Shared) {
         assert_eq!(started().await, Some(at(3)), "{seconds}");
     }
 }
+
+pub async fn failures_of_ours_are_listed_in_the_plans_order(store: Shared) {
+    with(&store, 3).await;
+    let held = claim(&*store, 0, 3).await;
+    assert_eq!(store.newest(&name("e")).await.expect("ok"), 0);
+    for (n, error) in [(2, "no disk"), (0, "<b>no network</b>")] {
+        let lease = &held.granted[n].lease;
+        let released = store.release(lease, Setback::Permanent(error), at(1)).await;
+        assert!(matches!(released, Ok(Released::GivenUp(_))), "{released:?}");
+    }
+    let lease = &held.granted[1].lease;
+    store.submit(lease, &passing(), at(1)).await.expect("ok");
+    let all = store.failures(&name("e"), 9).await.expect("ok");
+    let told: Vec<(String, u32, &str, &str)> = all
+        .iter()
+        .map(|f| {
+            (
+                f.job.to_string(),
+                f.attempts,
+                f.agent.as_str(),
+                f.message.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "c0-1.0.0 (lib)".to_owned(),
+                1,
+                "tester",
+                "<b>no network</b>"
+            ),
+            ("c2-1.0.0 (lib)".to_owned(), 1, "tester", "no disk"),
+        ]
+    );
+    assert_eq!(store.failures(&name("e"), 1).await.expect("ok"), all[..1]);
+    let news = store.news(&name("e"), 0, 9).await.expect("ok");
+    assert_eq!(news.len(), 1);
+    assert_eq!(store.newest(&name("e")).await.expect("ok"), news[0].number);
+    let unknown = store.newest(&name("none")).await;
+    assert!(matches!(unknown, Err(StoreError::UnknownExperiment(_))));
+}

@@ -90,6 +90,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "mail",
         include_str!("../../../migrations/postgres/0004_mail.sql"),
     ),
+    (
+        5,
+        "watching",
+        include_str!("../../../migrations/postgres/0005_watching.sql"),
+    ),
 ];
 
 /// How long a call waits for a connection.

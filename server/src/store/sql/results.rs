@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use super::counters::{self, Deltas};
 use super::{Connection, settle};
 use crate::store::codec::{self, decode, signed, small, tier, unpack};
-use crate::store::{EntryResult, EntryVerdicts, JobState, News, StoreError, Submitted, TierResult};
+use crate::store::{
+    EntryResult, EntryVerdicts, Failure, JobState, News, StoreError, Submitted, TierResult,
+};
 
 /// Records judged by one transaction when they are brought over from an older schema.
 const JUDGED_AT_ONCE: i64 = 500;
@@ -253,6 +255,46 @@ pub(super) async fn news(
                 verdict: codec::verdict(&verdict)?,
                 agent: agent.unwrap_or_default(),
                 lease: LeaseId(lease.unwrap_or_default()),
+            })
+        })
+        .collect()
+}
+
+/// The number of the newest result; 0 before the first. None of a lower number is still to come.
+pub(super) async fn newest(db: &mut Connection, experiment: i64) -> Result<i64, StoreError> {
+    settle(db, experiment).await
+}
+
+/// The jobs that were given up, in the plan's order.
+pub(super) const FAILURES: &str = "SELECT p.entry, j.tier, j.attempts, j.agent, j.error
+     FROM jobs j
+     JOIN plan p ON p.experiment_id = j.experiment_id AND p.position = j.position
+     WHERE j.experiment_id = $1 AND j.state = 'error'
+     ORDER BY j.tier, j.position LIMIT $2";
+
+/// Reads the first `limit` of [`FAILURES`].
+pub(super) async fn failures(
+    db: &mut Connection,
+    experiment: i64,
+    limit: u32,
+) -> Result<Vec<Failure>, StoreError> {
+    type Row = (String, i64, i64, Option<String>, Option<String>);
+    let rows: Vec<Row> = sqlx::query_as(FAILURES)
+        .bind(experiment)
+        .bind(i64::from(limit))
+        .fetch_all(db)
+        .await?;
+    rows.into_iter()
+        .map(|(entry, of, attempts, agent, error)| {
+            let entry: PlanEntry = decode("an entry of a plan", &entry)?;
+            Ok(Failure {
+                job: JobId {
+                    krate: entry.krate.id(),
+                    tier: tier(of)?,
+                },
+                attempts: small(attempts),
+                agent: agent.unwrap_or_default(),
+                message: error.unwrap_or_default(),
             })
         })
         .collect()

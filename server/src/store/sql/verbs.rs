@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use super::{Backend, claim, counters, experiment_id, experiments, fleet, leases, outbox, results};
 use crate::store::{
     AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
-    Filed, Filter, Heartbeat, LeasedJob, Metrics, Moved, NewExperiment, News, Released, Requeue,
-    Setback, Sighting, Store, StoreError, Submitted, TokenRecord, VerdictCounts, codec,
+    Failure, Filed, Filter, Heartbeat, LeasedJob, Metrics, Moved, NewExperiment, News, Released,
+    Requeue, Setback, Sighting, Store, StoreError, Submitted, TokenRecord, VerdictCounts, codec,
 };
 
 /// How often a transaction is tried that others got in the way of.
@@ -234,6 +234,24 @@ impl Store for Backend {
         reading!(self, |db| async {
             let id = experiment_id(&mut db, name).await?;
             results::news(&mut db, id, after, limit).await
+        })
+    }
+
+    async fn newest(&self, name: &ExperimentName) -> Result<i64, StoreError> {
+        reading!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            results::newest(&mut db, id).await
+        })
+    }
+
+    async fn failures(
+        &self,
+        name: &ExperimentName,
+        limit: u32,
+    ) -> Result<Vec<Failure>, StoreError> {
+        reading!(self, |db| async {
+            let id = experiment_id(&mut db, name).await?;
+            results::failures(&mut db, id, limit).await
         })
     }
 

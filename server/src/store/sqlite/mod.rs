@@ -94,6 +94,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "mail",
         include_str!("../../../migrations/sqlite/0004_mail.sql"),
     ),
+    (
+        5,
+        "watching",
+        include_str!("../../../migrations/sqlite/0005_watching.sql"),
+    ),
 ];
 
 /// How long a call waits for another program that holds the database.
@@ -340,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn claiming_reads_only_the_indexes_of_what_waits() {
+    async fn what_is_asked_often_reads_only_indexes() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = SqliteStore::open(&dir.path().join("ejecta.db"))
             .await
@@ -349,6 +354,7 @@ mod tests {
         for (query, values, index) in [
             (claim::WAITING, 5, "jobs_queue"),
             (leases::EXPIRED, 2, "jobs_leases"),
+            (results::FAILURES, 2, "jobs_errors"),
         ] {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
             let mut explained = sqlx::query_as(explain);
