@@ -50,7 +50,8 @@
     });
     events.addEventListener("end", () => {
       events.close();
-      location.reload();
+      // By then the page that is kept for a moment is the last one.
+      setTimeout(() => location.reload(), 3000);
     });
   }
 

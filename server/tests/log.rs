@@ -69,7 +69,7 @@ async fn no_secret_is_ever_logged_and_each_error_once() {
         .by(Some(&made.token), "DELETE", "/tokens/x", "")
         .await;
     server.store.close().await;
-    server.post("claim", &request).await;
+    let last = server.post("claim", &request).await;
 
     let text = captured.0.lock().expect("not poisoned").clone();
     let text = String::from_utf8(text).expect("UTF-8");
@@ -81,4 +81,16 @@ async fn no_secret_is_ever_logged_and_each_error_once() {
     assert_eq!(text.matches("a request was refused").count(), 5, "{text}");
     assert_eq!(text.matches("a request failed").count(), 1, "{text}");
     assert!(text.contains("status=503"), "{text}");
+    assert_eq!(text.matches("a request was answered").count(), 1, "{text}");
+    assert!(!text.contains("token="), "no query is logged: {text}");
+    // Each has an id of its own, which its answer has, too.
+    let ids: Vec<&str> = text
+        .split("request=\"")
+        .skip(1)
+        .filter_map(|after| after.split('"').next())
+        .collect();
+    let distinct: std::collections::BTreeSet<&&str> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (5, 5), "{text}");
+    let header = format!("x-request-id: {}", ids[4]);
+    assert!(last.head.contains(&header), "{header}: {}", last.head);
 }

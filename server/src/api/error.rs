@@ -1,10 +1,12 @@
 //! From errors to answers: status, body, and one line in the log.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -109,7 +111,7 @@ impl From<CoordinatorError> for ApiError {
     }
 }
 
-/// Carried from the place of an error to [`log_errors`].
+/// Carried from the place of an error to [`log_requests`].
 #[derive(Clone)]
 struct ToLog(Arc<str>);
 
@@ -151,18 +153,48 @@ impl ApiError {
     }
 }
 
-/// Logs every answer that is an error, once.
-pub(super) async fn log_errors(request: Request, next: Next) -> Response {
+/// The header by which a request is found in the log.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is told apart from other processes' requests by its first half.
+fn request_id() -> String {
+    static PROCESS: LazyLock<u32> = LazyLock::new(|| {
+        let mut bytes = [0; 4];
+        // Without randomness two processes may have the same ids, and no more than that.
+        let _ = getrandom::fill(&mut bytes);
+        u32::from_be_bytes(bytes)
+    });
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{:08x}-{next}", *PROCESS)
+}
+
+/// Logs every request, once, when it was answered: by an id that the answer has, too, and never with
+/// more of it than its path. What supervisors ask all the time is logged for those who debug.
+pub(super) async fn log_requests(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
-    if let Some(ToLog(error)) = response.extensions().get() {
-        let status = response.status().as_u16();
-        if response.status().is_server_error() {
-            tracing::error!(%method, path, status, %error, "a request failed");
-        } else {
-            tracing::info!(%method, path, status, %error, "a request was refused");
+    let mut response = next.run(request).await;
+    let status = response.status().as_u16();
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match response.extensions().get() {
+        Some(ToLog(error)) if response.status().is_server_error() => {
+            tracing::error!(request = id, %method, path, status, took_ms, %error, "a request failed");
         }
+        Some(ToLog(error)) => {
+            tracing::info!(request = id, %method, path, status, took_ms, %error, "a request was refused");
+        }
+        None if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") => {
+            tracing::debug!(request = id, %method, path, status, took_ms, "a request was answered");
+        }
+        None => {
+            tracing::info!(request = id, %method, path, status, took_ms, "a request was answered");
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }

@@ -92,11 +92,15 @@ impl Service {
     pub fn router(self) -> Router {
         let telemetry = Arc::clone(self.coordinator.telemetry());
         let watch = Watch::new(Arc::clone(&self.coordinator), Arc::clone(&self.gate));
-        let watching = Router::new()
+        let mut watching = Router::new()
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(watch::readyz))
             .route("/metrics", get(watch::metrics))
             .with_state(watch);
+        if let Some(experiments) = &self.experiments {
+            let pages = watch::routes(&self.coordinator, &self.gate, experiments);
+            watching = watching.merge(pages);
+        }
         let entrance = Entrance {
             gate: self.gate,
             coordinator: Arc::clone(&self.coordinator),
@@ -130,7 +134,7 @@ impl Service {
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::wrong_method)
             .layer(from_fn_with_state(telemetry, watch::count_requests))
-            .layer(from_fn(error::log_errors))
+            .layer(from_fn(error::log_requests))
     }
 }
 

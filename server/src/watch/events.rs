@@ -9,7 +9,6 @@
 //! `Last-Event-ID`, or `?after=NUMBER`, goes on behind that result and misses none; without either,
 //! results are told from now on. Where nothing happens, comments keep the connection alive.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -18,15 +17,13 @@ use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use ejecta_core::client::{ExperimentView, TierView};
 use ejecta_core::experiment::ExperimentName;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Site;
 use super::follow::{Follower, NoPlace, Told};
-use crate::api::ApiError;
-use crate::experiments::Shown;
+use crate::api::{ApiError, view};
 
 /// The header in which a follower says what it has heard last.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -104,7 +101,7 @@ fn event(told: &Told) -> Event {
         Told::Progress(progress, id) => (
             "progress",
             *id,
-            json!({"experiment": view(&progress.shown), "shown": progress.look}),
+            json!({"experiment": view(progress.shown.clone()), "shown": progress.look}),
         ),
         Told::Result(news) => (
             "result",
@@ -122,43 +119,5 @@ fn event(told: &Told) -> Event {
     match id {
         Some(id) => event.id(id.to_string()),
         None => event,
-    }
-}
-
-/// The experiment as the API shows it.
-fn view(shown: &Shown) -> ExperimentView {
-    let mut verdicts = BTreeMap::new();
-    for (verdict, jobs) in shown.verdicts.values().flatten() {
-        *verdicts.entry(*verdict).or_default() += jobs;
-    }
-    let tiers = shown.counts.tiers.iter();
-    let filed = &shown.filed;
-    ExperimentView {
-        name: filed.experiment.name.clone(),
-        state: filed.state,
-        since: filed.since,
-        created: filed.experiment.created,
-        started: filed.started,
-        crates: filed.experiment.selection.clone(),
-        seed: filed.experiment.seed,
-        config: filed.experiment.config.clone(),
-        priority: filed.priority,
-        requirements: filed.requirements.clone(),
-        parent: filed.parent.as_ref().map(|parent| parent.name.clone()),
-        jobs: tiers
-            .map(|tier| TierView {
-                tier: tier.tier,
-                queued: tier.queued,
-                leased: tier.leased,
-                finished: tier.finished,
-                errors: tier.errors,
-            })
-            .collect(),
-        verdicts,
-        place: shown.place,
-        starts: shown.estimate.starts,
-        ends: shown.estimate.ends,
-        report: shown.report.clone(),
-        problem: shown.problem.clone(),
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod contract;
 mod contract_fleet;
 mod contract_rules;
+mod description;
 mod events;
 mod fixtures;
 mod follow;

@@ -84,7 +84,7 @@ async fn fleet() -> Server {
     see(
         store,
         "builder-7",
-        "arch=x86_64,memory-mib=65536,os=linux",
+        "arch=x86_64 memory-mib=65536 os=linux",
         10,
     )
     .await;
@@ -106,7 +106,7 @@ async fn fleet() -> Server {
         unstarted: false,
     };
     assert_eq!(server.post("release", &given_up).await.status, 204);
-    see(store, "builder-1", "arch=aarch64,os=linux", 355).await;
+    see(store, "builder-1", "arch=aarch64 os=linux", 355).await;
     server.now.store(370, Ordering::SeqCst);
     server.claim(4).await;
     server
