@@ -31,6 +31,8 @@ use crate::store::StoreError;
 const EVERY: Duration = Duration::from_secs(10);
 /// How often progress is told that is no news.
 const PROGRESS: Duration = Duration::from_mins(5);
+/// For how long a fact is waited for that belongs to a change of state.
+const AWAITED: Duration = Duration::from_secs(30);
 
 /// What keeps it from telling.
 #[derive(Debug, thiserror::Error)]
@@ -147,15 +149,19 @@ impl Herald {
             // The progress stays as it is, until the report is there.
             State::NeedsReport | State::GeneratingReport => {}
             State::Completed => {
+                let Some(report) = self.awaited(one, facts::REPORT).await? else {
+                    return Ok(());
+                };
                 let results = conclusions(self.experiments.store(), name, None).await?;
-                let report = self.fact(name, facts::REPORT).await?;
                 let report = report.map(|path| self.bot.address(&path));
                 let summary = Summary::of(&results, report.as_deref());
                 self.say(one, News::Completed(Box::new(summary))).await?;
             }
             State::Aborted => self.say(one, News::Aborted).await?,
             State::Failed => {
-                let what = self.fact(name, facts::PROBLEM).await?;
+                let Some(what) = self.awaited(one, facts::PROBLEM).await? else {
+                    return Ok(());
+                };
                 let what = what.unwrap_or_else(|| "nobody has written down why".to_owned());
                 let act = Act::Operators;
                 self.say(one, News::Failed { what, act }).await?;
@@ -197,9 +203,21 @@ impl Herald {
         Ok(unfinished(Scope::Lib) == Some(0) && unfinished(Scope::All) > Some(0))
     }
 
-    async fn fact(&self, name: &ExperimentName, key: &str) -> Result<Option<String>, HeraldError> {
-        let fact = self.experiments.store().fact(name, key).await?;
-        Ok(fact.and_then(|value| value.as_str().map(str::to_owned)))
+    /// A fact that is written beside a change of state, perhaps a moment later: `None` while it may
+    /// still come, and then what there is.
+    async fn awaited(
+        &self,
+        one: &Untold,
+        key: &str,
+    ) -> Result<Option<Option<String>>, HeraldError> {
+        let fact = self
+            .experiments
+            .store()
+            .fact(&one.followed.name, key)
+            .await?;
+        let fact = fact.and_then(|value| value.as_str().map(str::to_owned));
+        let age = (self.clock)().duration_since(one.since).unsigned_abs();
+        Ok((fact.is_some() || age >= AWAITED).then_some(fact))
     }
 
     async fn wants_progress(&self, name: &ExperimentName) -> bool {

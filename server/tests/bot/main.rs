@@ -3,8 +3,15 @@
 
 mod attacks;
 mod commands;
+mod coordinated;
 mod coordinator;
 mod crashes;
+#[expect(
+    dead_code,
+    reason = "made for the tests of stores, which need more of them"
+)]
+#[path = "../it/fixtures.rs"]
+mod fixtures;
 mod github;
 mod life;
 mod mailbox;
