@@ -46,20 +46,35 @@ fn nothing_downloaded(lab: &Lab) -> bool {
 #[test]
 fn the_help_of_every_command() {
     let lab = lab();
-    let commands: [&[&str]; 7] = [
+    let commands: &[&[&str]] = &[
         &[],
         &["run"],
         &["report"],
         &["crates"],
         &["denylist"],
         &["denylist", "check"],
+        &["server"],
+        &["agent"],
+        &["token"],
+        &["token", "create"],
+        &["token", "list"],
+        &["token", "revoke"],
+        &["experiment"],
+        &["experiment", "create"],
+        &["experiment", "list"],
+        &["experiment", "show"],
+        &["experiment", "watch"],
+        &["experiment", "edit"],
+        &["experiment", "abort"],
+        &["experiment", "retry"],
+        &["experiment", "report"],
         &["completions"],
     ];
     for command in commands {
         let name = ["help", &command.join("-")].join("-");
         let name = name.trim_end_matches('-');
         for flag in ["-h", "--help"] {
-            let ended = lab.ejecta([command, &[flag]].concat());
+            let ended = lab.ejecta([*command, &[flag]].concat());
             assert_eq!(ended.code, Some(0), "{ended:?}");
             assert_eq!(ended.stderr, "");
             if flag == "--help" {

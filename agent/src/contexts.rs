@@ -185,6 +185,24 @@ impl OnDemand {
         })
     }
 
+    async fn make(&self, experiment: &ExperimentName) -> Result<Arc<JobContext>, Unfit> {
+        if self.without().contains(experiment) {
+            let text = format!("work for `{experiment}`, as was found a moment ago");
+            return Err(Unfit(text));
+        }
+        let prepared = self.machine.prepare(experiment).await;
+        if let Err(unfit) = &prepared {
+            self.failed(experiment);
+            let request = UnableRequest {
+                error: unfit.to_string(),
+            };
+            if let Err(error) = self.machine.client.unable(experiment, &request).await {
+                tracing::warn!(%error, %experiment, "nobody was told what is wrong");
+            }
+        }
+        prepared
+    }
+
     /// Leaves an experiment alone for a while, a little longer each time.
     fn failed(&self, experiment: &ExperimentName) {
         let now = Instant::now();
@@ -209,25 +227,9 @@ impl Contexts for OnDemand {
 
     async fn of(&self, experiment: &ExperimentName) -> Result<Arc<JobContext>, Unfit> {
         let place = self.place(experiment);
-        let rests = self.without().contains(experiment);
-        if rests && place.get().is_none() {
-            let text = format!("work for `{experiment}`, as was found a moment ago");
-            return Err(Unfit(text));
-        }
-        let made = place.get_or_try_init(|| self.machine.prepare(experiment));
-        match made.await {
-            Ok(context) => Ok(Arc::clone(context)),
-            Err(unfit) => {
-                self.failed(experiment);
-                let request = UnableRequest {
-                    error: unfit.to_string(),
-                };
-                if let Err(error) = self.machine.client.unable(experiment, &request).await {
-                    tracing::warn!(%error, %experiment, "nobody was told what is wrong");
-                }
-                Err(unfit)
-            }
-        }
+        // Jobs that wait here for one preparation share its end, good or bad.
+        let made = place.get_or_try_init(|| self.make(experiment)).await?;
+        Ok(Arc::clone(made))
     }
 
     fn without(&self) -> Vec<ExperimentName> {

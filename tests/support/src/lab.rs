@@ -101,6 +101,8 @@ impl Lab {
             .env_remove("EJECTA_STORE")
             .env_remove("EJECTA_LOG")
             .env_remove("EJECTA_TOOLCHAIN_SERVER")
+            .env_remove("EJECTA_SERVER")
+            .env_remove("EJECTA_TOKEN_FILE")
             // `cargo test` has it from rustup, a user's shell has not.
             .env_remove("RUSTUP_TOOLCHAIN");
         command
