@@ -304,6 +304,7 @@ impl Stage {
                 now,
                 until,
                 alive_since: now,
+                without: &[],
             };
             self.store().claim(&claim).await
         });
