@@ -155,7 +155,7 @@ fn wrong_places() -> Vec<Attack> {
             .method("GET")
             .is(405, ""),
         attack("another path", "/api/v2/claim", a_claim()).is(404, "there is no `/api/v2/claim`"),
-        attack("no path", "/", "").method("GET").is(404, ""),
+        attack("no path", "/nothing", "").method("GET").is(404, ""),
         attack(
             "a stale lease is released",
             "/api/v1/release",
