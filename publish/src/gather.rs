@@ -70,7 +70,7 @@ impl Gathering {
     /// # Errors
     /// [`PublishError::Io`].
     pub fn add(&mut self, krate: CrateResult) -> Result<(), PublishError> {
-        self.spool(Spooled {
+        self.spool(&Spooled {
             krate,
             leases: Vec::new(),
             lockfiles: Vec::new(),
@@ -97,7 +97,7 @@ impl Gathering {
                 lockfiles.extend(texts);
             }
         }
-        self.spool(Spooled {
+        self.spool(&Spooled {
             krate,
             leases,
             lockfiles: lockfiles.into_iter().collect(),
@@ -119,13 +119,13 @@ impl Gathering {
         self.finish(experiment, clusters, input.traffic.clone())
     }
 
-    fn spool(&mut self, spooled: Spooled) -> Result<(), PublishError> {
+    fn spool(&mut self, spooled: &Spooled) -> Result<(), PublishError> {
         let krate = &spooled.krate;
         self.overall.add(krate);
         self.not_covered.extend(NotCovered::of(krate));
         self.index.add(krate);
         self.junit.add(krate);
-        let line = self.spool.add(&spooled)?;
+        let line = self.spool.add(spooled)?;
         self.digest.update(line);
         Ok(())
     }

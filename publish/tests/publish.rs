@@ -309,7 +309,10 @@ fn root_causes_know_where_they_were_seen_first() {
 
 /// A bucket that remembers, and says when `index.html` came.
 #[derive(Default)]
-struct Memory(Mutex<Vec<(String, Option<&'static str>, String, Vec<u8>)>>);
+struct Memory(Mutex<Vec<Kept>>);
+
+/// Name, encoding, type and bytes of a file.
+type Kept = (String, Option<&'static str>, String, Vec<u8>);
 
 #[async_trait]
 impl ReportSink for Memory {

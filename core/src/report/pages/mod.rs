@@ -293,8 +293,9 @@ impl Pager {
     /// `path` names a page, from 1, relative to the page that this stands in.
     fn render(page: usize, pages: usize, path: impl Fn(usize) -> String) -> String {
         // The first, the last, those around this one, and steps that make any page near.
-        let near =
-            |n: usize| n == 1 || n == pages || n.abs_diff(page) <= 2 || n % (pages / 10 + 1) == 0;
+        let near = |n: usize| {
+            n == 1 || n == pages || n.abs_diff(page) <= 2 || n.is_multiple_of(pages / 10 + 1)
+        };
         let pager = Self {
             page,
             pages,
