@@ -57,6 +57,19 @@ impl Failure {
         self.transient
     }
 
+    /// Several of them as one: what failed, each on its line, and each hint once. `None` of none.
+    pub fn all(failures: Vec<Self>) -> Option<Self> {
+        failures.into_iter().reduce(|mut all, next| {
+            all.what = format!("{}\n{}", all.what, next.what);
+            for hint in next.hints {
+                if !all.hints.contains(&hint) {
+                    all.hints.push(hint);
+                }
+            }
+            all
+        })
+    }
+
     /// How the process ends for it.
     pub fn exit(&self) -> Exit {
         self.exit

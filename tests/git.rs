@@ -271,6 +271,27 @@ fn selections_name_what_is_not_there() {
         assert_eq!(ended.code, Some(2), "{entry}: {ended:?}");
         assert!(ended.stderr.contains(part), "{entry}: {}", ended.stderr);
     }
+    // All of them at once, and each hint once.
+    let both = [server.url("gone"), server.url("bare"), server.url("lost")];
+    let selection = format!("list:{}", both.join(","));
+    let ended = run(
+        &lab,
+        "out",
+        &["--crates", &selection, "--candidate", "stable"],
+    );
+    let Some(ended) = ended else {
+        return;
+    };
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    for url in &both {
+        assert!(ended.stderr.contains(url), "{url}: {}", ended.stderr);
+    }
+    assert_eq!(
+        ended.stderr.matches("hint: ").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
     assert!(!lab.path("out/experiment.db").exists());
 }
 

@@ -179,15 +179,20 @@ async fn find_entries(
     let mut releases = releases::find(&names, place.registry, notes)
         .await?
         .into_iter();
-    let mut crates = Vec::new();
+    let (mut crates, mut failures) = (Vec::new(), Vec::new());
     for entry in &entries {
-        match entry {
-            ListEntry::Release(_) => crates.extend(releases.next()),
-            ListEntry::Local(dir) => crates.extend(local::find(Path::new(dir))?),
-            ListEntry::Git(repository) => {
-                crates.extend(place.repositories.crates(repository).await?);
-            }
+        let found = match entry {
+            ListEntry::Release(_) => Ok(releases.next().into_iter().collect()),
+            ListEntry::Local(dir) => local::find(Path::new(dir)),
+            ListEntry::Git(repository) => place.repositories.crates(repository).await,
+        };
+        match found {
+            Ok(found) => crates.extend(found),
+            Err(failure) => failures.push(failure),
         }
     }
-    Ok(crates)
+    match Failure::all(failures) {
+        Some(failure) => Err(failure),
+        None => Ok(crates),
+    }
 }
