@@ -368,11 +368,13 @@ fn the_command_does_the_same_again() {
     registry.public = false;
     e.image = Some("debian:12".to_owned());
     e.runtime = Some("runsc".to_owned());
+    e.denylist = Some("our list.toml".to_owned());
     assert_eq!(
         command(&results),
         format!(
             "{usual} --compare warnings --confirmations 3 --memory 512 --timeout 60 \
-             --registry https://index.example/ --image debian:12 --runtime runsc --seed 7"
+             --registry https://index.example/ --image debian:12 --runtime runsc \
+             --denylist &#39;our list.toml&#39; --seed 7"
         )
     );
 }

@@ -58,6 +58,7 @@ pub async fn conclusions(
         registry: None,
         image: None,
         runtime: None,
+        denylist: None,
         snapshot: fact(&facts, facts::SNAPSHOT),
         popularity: fact::<String>(&facts, facts::POPULARITY)
             .and_then(|text| serde_json::from_str(&text).ok())

@@ -41,6 +41,7 @@ pub async fn input(store: &dyn Store, experiment: &Experiment) -> Result<Input, 
         registry: setup.as_ref().map(Setup::registry),
         image: setup.as_ref().and_then(Setup::image).map(str::to_owned),
         runtime: setup.as_ref().and_then(Setup::runtime).map(str::to_owned),
+        denylist: setup.as_ref().and_then(Setup::denylist).map(str::to_owned),
         snapshot: fact::<String>(&facts, facts::SNAPSHOT),
         popularity: fact::<String>(&facts, facts::POPULARITY)
             .and_then(|text| serde_json::from_str(&text).ok())

@@ -19,6 +19,9 @@ pub struct Setup {
     runtime: Option<String>,
     #[serde(default)]
     toolchain_server: Option<String>,
+    /// As it was named. The plan is made: it is only told.
+    #[serde(default)]
+    denylist: Option<String>,
 }
 
 impl Setup {
@@ -31,6 +34,7 @@ impl Setup {
             image: args.image.clone(),
             runtime: args.runtime.clone(),
             toolchain_server: args.toolchains.toolchain_server.clone(),
+            denylist: args.denylist.as_ref().map(|file| file.display().to_string()),
         }
     }
 
@@ -42,6 +46,7 @@ impl Setup {
             image: None,
             runtime: None,
             toolchain_server: None,
+            denylist: None,
         }
     }
 
@@ -66,6 +71,11 @@ impl Setup {
     /// The OCI runtime, where it is not the daemon's own choice.
     pub fn runtime(&self) -> Option<&str> {
         self.runtime.as_deref()
+    }
+
+    /// The file of the denylist, where it is not the one that comes with ejecta.
+    pub fn denylist(&self) -> Option<&str> {
+        self.denylist.as_deref()
     }
 
     /// Puts them in place of those of a command line that goes on with the run. Only the store and

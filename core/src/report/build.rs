@@ -142,6 +142,7 @@ pub fn experiment_info(input: &Input, complete: bool) -> ExperimentInfo {
         sandbox: input.sandbox.clone(),
         image: input.image.clone(),
         runtime: input.runtime.clone(),
+        denylist: input.denylist.clone(),
         created: Some(experiment.created),
         started: input.started,
         finished: input.finished,

@@ -59,6 +59,8 @@ pub struct Input {
     pub image: Option<String>,
     /// The OCI runtime, where it is not the daemon's own choice.
     pub runtime: Option<String>,
+    /// The file of the denylist, as it was named; `None` for the one that comes with ejecta.
+    pub denylist: Option<String>,
     /// Which state of the registry the crates were chosen from; see
     /// [`model::ExperimentInfo::snapshot`].
     pub snapshot: Option<String>,

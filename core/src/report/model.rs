@@ -110,6 +110,9 @@ pub struct ExperimentInfo {
     /// The OCI runtime of the containers, where it is not the daemon's own choice.
     #[serde(default)]
     pub runtime: Option<String>,
+    /// The file of the denylist as it was named, where it is not the one that comes with ejecta.
+    #[serde(default)]
+    pub denylist: Option<String>,
     /// When the experiment was created.
     #[serde(default)]
     pub created: Option<Timestamp>,

@@ -296,7 +296,12 @@ pub(crate) fn command(experiment: &ExperimentInfo) -> String {
     if let Some(registry) = e.registry.as_ref().filter(|r| !r.public) {
         option("registry", &registry.index);
     }
-    for (name, value) in [("image", &e.image), ("runtime", &e.runtime)] {
+    let files = [
+        ("image", &e.image),
+        ("runtime", &e.runtime),
+        ("denylist", &e.denylist),
+    ];
+    for (name, value) in files {
         if let Some(value) = value {
             option(name, value);
         }
