@@ -34,7 +34,10 @@ impl Setup {
             image: args.image.clone(),
             runtime: args.runtime.clone(),
             toolchain_server: args.toolchains.toolchain_server.clone(),
-            denylist: args.denylist.as_ref().map(|file| file.display().to_string()),
+            denylist: args
+                .denylist
+                .as_ref()
+                .map(|file| file.display().to_string()),
         }
     }
 
