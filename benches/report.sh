@@ -4,7 +4,7 @@
 #
 #   benches/report.sh [CRATES...]
 #
-# The experiments are always the same (publish/examples/report_scale/synthetic.rs); logs are made up
+# The experiments are always the same (server/publish/examples/report_scale/synthetic.rs); logs are made up
 # as they are read, so that no disk but the report's own plays a role. KEEP=DIR keeps the reports, for
 # a look at them; else they are removed.
 set -euo pipefail

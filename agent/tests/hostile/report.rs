@@ -31,6 +31,7 @@ pub fn harmless(found: &[Found]) -> Result<(), String> {
         registry: None,
         image: None,
         runtime: None,
+        denylist: None,
         snapshot: None,
         popularity: std::collections::BTreeMap::new(),
         traffic: None,
