@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ejecta_server::api::Limits;
+use ejecta_server::bot::config::BotConfig;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -46,6 +47,8 @@ pub struct Config {
     /// What is shown.
     #[serde(default)]
     pub watching: WatchConfig,
+    /// The bot; without it nobody is listened to.
+    pub bot: Option<BotConfig>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -237,7 +240,8 @@ impl Config {
             certificate,
             key,
         ];
-        for path in all.into_iter().flatten() {
+        let bot = self.bot.iter_mut().flat_map(|bot| bot.github.files_mut());
+        for path in all.into_iter().flatten().chain(bot) {
             *path = dir.join(&*path);
         }
     }
@@ -301,6 +305,9 @@ impl Config {
                     "`{key}` is between {least} and {most}, and not {value}"
                 ));
             }
+        }
+        if let Some(bot) = &self.bot {
+            bot.check().map_err(|error| error.to_string())?;
         }
         let LimitConfig {
             requests_per_second,
@@ -422,6 +429,12 @@ mod tests {
             ("[limits]\nburst = 0.0\n", "`limits.burst` at least 1"),
             ("[limits]\nrequests_per_second = nan\n", "is more than 0"),
             ("[tls]\nkey = \"x\"\n", "missing field `certificate`"),
+            ("[bot]\nname = \"@x\"\n", "missing field `repositories`"),
+            (
+                "[bot]\nname = \"x\"\nrepositories = [\"a/b\"]\n[bot.acl]\n\
+                 [bot.github]\nwebhook_secret_file = \"x\"\n",
+                "`[bot.acl]` names nobody",
+            ),
         ];
         for (more, says) in table {
             let text = match more.starts_with('[') {

@@ -17,6 +17,7 @@ use ejecta_registry::Registry;
 use ejecta_server::api::{self, Service};
 use ejecta_server::auth::Gate;
 use ejecta_server::blobs::{Blobs, S3};
+use ejecta_server::bot::{BotService, Memory};
 use ejecta_server::experiments::Experiments;
 use ejecta_server::front::{Front, tls};
 use ejecta_server::reporter::Reporter;
@@ -51,18 +52,42 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// # Errors
 /// [`Failure`] that says what the database is missing.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    Ok(open_both(config).await?.0)
+}
+
+/// Opens the database of a configuration: the coordinator's memory, and the bot's.
+async fn open_both(config: &Config) -> Result<(Arc<dyn Store>, Arc<dyn Memory>), Failure> {
+    fn both<S: Store + Memory + 'static>(store: S) -> (Arc<dyn Store>, Arc<dyn Memory>) {
+        let store = Arc::new(store);
+        (store.clone(), store)
+    }
     Ok(match config.database()? {
         Database::Sqlite(path) => {
             if let Some(dir) = path.parent() {
                 fs_err::create_dir_all(dir)
                     .map_err(|e| Failure::to(format!("make the store's directory: {e}")))?;
             }
-            Arc::new(SqliteStore::open(&path).await?)
+            both(SqliteStore::open(&path).await?)
         }
         Database::Postgres(address) => {
-            Arc::new(PostgresStore::open(&address, config.store.connections).await?)
+            both(PostgresStore::open(&address, config.store.connections).await?)
         }
     })
+}
+
+/// The bot, where the configuration has one. It links to where the server is reached from outside.
+fn open_bot(
+    config: &Config,
+    experiments: &Experiments,
+    memory: Arc<dyn Memory>,
+    clock: ejecta_server::Clock,
+) -> Result<Option<Arc<BotService>>, Failure> {
+    let Some(mut bot) = config.bot.clone() else {
+        return Ok(None);
+    };
+    bot.web = bot.web.or_else(|| config.public_address.clone());
+    let service = BotService::new(bot, experiments.clone(), memory, clock).map_err(Failure::to)?;
+    Ok(Some(Arc::new(service)))
 }
 
 fn open_blobs(config: &Config) -> Result<Blobs, Failure> {
@@ -90,7 +115,7 @@ fn open_blobs(config: &Config) -> Result<Blobs, Failure> {
 /// [`Failure`] when it cannot start: the configuration, the store, the port.
 pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
     let config = Config::read(&args.config)?;
-    let store = open_store(&config).await?;
+    let (store, memory) = open_both(&config).await?;
     let blobs = open_blobs(&config)?;
     let files = Files::open(&config)?;
     let planner = Arc::new(planner(&config)?);
@@ -107,6 +132,7 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
         planner,
         Arc::clone(&clock),
     ));
+    let bot = open_bot(&config, &experiments, memory, Arc::clone(&clock))?;
     let reports = Reports {
         store: Arc::clone(&store),
         blobs,
@@ -119,12 +145,19 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
     if files.are_shown_here() {
         service = service.with_open_routes(files.routes());
     }
+    if let Some(bot) = &bot {
+        service = service.with_open_routes(bot.router());
+    }
     let front = listen(&config).await?;
     let stop = CancellationToken::new();
     let signals = run::interrupts(stop.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(sweeping(Arc::clone(&coordinator), stop.clone()));
     tasks.spawn(pruning(Arc::clone(&coordinator), stop.clone()));
+    if let Some(bot) = bot {
+        let stop = stop.clone();
+        tasks.spawn(async move { bot.run(stop.cancelled()).await });
+    }
     let reporter = Arc::new(reporter);
     let reporting = tokio::spawn(reporting(Arc::clone(&reporter), stop.clone()));
     let stopping = {

@@ -22,7 +22,7 @@ const MIN_SECRET: usize = 16;
 
 /// `[bot]`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct BotConfig {
     /// The name to which it listens, without `@`.
     pub name: String,
@@ -54,7 +54,7 @@ pub struct BotConfig {
 
 /// `[bot.pace]`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Pace {
     /// The pause between two changes of GitHub, in milliseconds; GitHub asks for a second.
     pub pause_ms: u64,
@@ -101,14 +101,14 @@ impl Pace {
 
 /// `[bot.github]`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct GithubConfig {
     /// Where the API is.
     #[serde(default = "api")]
     pub api: String,
     /// The file with the webhook's secret.
     pub webhook_secret_file: PathBuf,
-    /// The file with a user's token; or else `app-id` and `app-key-file`.
+    /// The file with a user's token; or else `app_id` and `app_key_file`.
     pub token_file: Option<PathBuf>,
     /// The App's number or client id.
     pub app_id: Option<String>,
@@ -128,7 +128,7 @@ pub struct TeamName {
 
 /// `[bot.acl]`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct AclConfig {
     /// People, by name.
     #[serde(default)]
@@ -261,13 +261,13 @@ pub enum ConfigError {
     #[error("`{}` is empty", .0.display())]
     Empty(PathBuf),
     /// Neither a token nor an App, or both.
-    #[error("the bot needs either `token-file`, or `app-id` and `app-key-file`, in `[bot.github]`")]
+    #[error("the bot needs either `token_file`, or `app_id` and `app_key_file`, in `[bot.github]`")]
     Credentials,
     /// A name that nobody can be called by.
     #[error("`{0}` is no name of a bot: letters, digits and `-`, without `@`")]
     Name(String),
     /// Nobody could command.
-    #[error("`[bot.acl]` names nobody: give `users`, `teams` or `team-data`")]
+    #[error("`[bot.acl]` names nobody: give `users`, `teams` or `team_data`")]
     Nobody,
     /// No repository counts.
     #[error("`repositories` of `[bot]` is empty")]
@@ -296,6 +296,13 @@ impl BotConfig {
 }
 
 impl GithubConfig {
+    /// The files that it names.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let own = [&mut self.webhook_secret_file];
+        let others = [self.token_file.as_mut(), self.app_key_file.as_mut()];
+        own.into_iter().chain(others.into_iter().flatten())
+    }
+
     /// Reads the webhook's secret.
     ///
     /// # Errors

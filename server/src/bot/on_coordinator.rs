@@ -133,7 +133,8 @@ impl From<MailboxError> for Refusal {
     }
 }
 
-/// What is asked of agents: `os=linux` and its like, and the system by its name alone.
+/// What is asked of agents: `arch=aarch64` and its like, the system by its name alone, and what one
+/// has or has not, such as `gpu`.
 fn requirements(
     asked: Option<&Requirement>,
     assigned: Option<&Assignee>,
@@ -142,6 +143,8 @@ fn requirements(
         let text = asked.to_string();
         match text.as_str() {
             "linux" | "macos" | "windows" => format!("os={text}"),
+            // As an agent says that it has something.
+            _ if !text.contains('=') => format!("{text}=yes"),
             _ => text,
         }
     });
@@ -305,9 +308,10 @@ mod tests {
         assert_eq!(asked("arch=aarch64", None), Ok("arch=aarch64".to_owned()));
         let both = "agent=one os=linux".to_owned();
         assert_eq!(asked("linux", Some("agent:one")), Ok(both));
-        let Err(Refusal::Invalid(why)) = asked("fast", None) else {
+        assert_eq!(asked("gpu", None), Ok("gpu=yes".to_owned()));
+        let Err(Refusal::Invalid(why)) = asked(":x", None) else {
             panic!("nobody knows what that is");
         };
-        assert!(why.contains("`fast` is not of the form"), "{why}");
+        assert!(why.contains("`:x` is no name of a capability"), "{why}");
     }
 }

@@ -184,13 +184,13 @@ impl Stage {
             "web": "https://ejecta.example",
             "github": {
                 "api": self.github.url(),
-                "webhook-secret-file": file("secret", SECRET),
-                "token-file": file("token", TOKEN),
+                "webhook_secret_file": file("secret", SECRET),
+                "token_file": file("token", TOKEN),
             },
             "acl": { "users": ["alice"] },
             "labels": { "queued": "S-waiting-on-ejecta", "completed": "S-waiting-on-review", "remove": ["S-*"] },
             "defaults": { "mode": "check-only", "scope": "all", "crates": "list:c0,c1" },
-            "pace": { "pause-ms": 0, "look-ms": 50 },
+            "pace": { "pause_ms": 0, "look_ms": 50 },
         });
         let config: BotConfig = serde_json::from_value(config).expect("a configuration");
         let clock = &self.clock;
@@ -431,7 +431,7 @@ fn edited_and_aborted() {
 fn what_the_coordinator_refuses() {
     let mut stage = Stage::new();
     stage.alice("@ejecta run crates=list:nobody");
-    stage.alice("@ejecta run requirement=fast");
+    stage.alice("@ejecta run requirement=:x");
     stage.alice("@ejecta run name=one");
     stage.alice("@ejecta run name=one");
     stage.alice("@ejecta abort name=on");

@@ -104,11 +104,11 @@ fn config(github: &FakeGithub) -> BotConfig {
         "web": "https://ejecta.example/",
         "docs": "https://ejecta.example/docs/bot.html",
         "contact": "@rust-lang/infra",
-        "github": { "api": url, "webhook-secret-file": "unused", "token-file": "unused" },
+        "github": { "api": url, "webhook_secret_file": "unused", "token_file": "unused" },
         "acl": {
             "users": ["Alice"],
             "teams": ["rust-lang/compiler"],
-            "team-data": [format!("{url}/v1/permissions/ejecta.json")],
+            "team_data": [format!("{url}/v1/permissions/ejecta.json")],
         },
         "labels": { "queued": "S-waiting-on-ejecta", "completed": "S-waiting-on-review", "remove": ["S-*"] },
         "defaults": { "mode": "build-and-test", "crates": "full", "scope": "all", "requirement": "linux" },
