@@ -398,7 +398,7 @@ mod tests {
         let file = dir.path().join("crates.txt");
         fs_err::write(&file, "# mine\na\nb@1.2.3\n\norg/repo\n").expect("writable");
         let text = portable(&file.display().to_string()).expect("a list");
-        assert_eq!(text, "list:a,b@1.2.3,org/repo");
+        assert_eq!(text, "list:a,b@1.2.3,https://github.com/org/repo");
         assert!(text.parse::<Selection>().is_ok());
         for same in ["demo", "list:a", "https://host/list", "local:/x"] {
             assert_eq!(portable(same).expect("as it is"), same);

@@ -233,7 +233,11 @@ fn what_is_no_report_is_refused_by_name() {
     lab.write("newer.json", &newer);
     lab.write("none.json", "[]");
     for (from, part) in [
-        ("newer.json", "`newer.json`: results of schema 2"),
+        (
+            "newer.json",
+            "`newer.json`: not the results of an experiment: results of schema 2, and this \
+             version of ejecta reads schema 1",
+        ),
         ("none.json", "`none.json`: not the results of an experiment"),
         ("absent.json", "there is no experiment in `absent.json`"),
     ] {
