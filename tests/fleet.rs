@@ -11,14 +11,14 @@ macro_rules! over_both_stores {
         mod sqlite {
             $(#[test]
             fn $name() {
-                super::$name(super::fleet(None, ""));
+                super::$name(&super::fleet(None, ""));
             })*
         }
         mod postgres {
             $(#[test]
             fn $name() {
                 if let Some(address) = ejecta_test_support::Postgres::database_or_skip() {
-                    super::$name(super::fleet(Some(&address), ""));
+                    super::$name(&super::fleet(Some(&address), ""));
                 }
             })*
         }
@@ -53,11 +53,11 @@ fn verdicts(results: &Value) -> Vec<(String, String)> {
     all
 }
 
-fn an_experiment_from_its_making_to_its_report_and_a_retry(fleet: Fleet) {
+fn an_experiment_from_its_making_to_its_report_and_a_retry(fleet: &Fleet) {
     let server = fleet.server();
     let agents = ["one", "two"].map(|name| fleet.agent(name, &["--jobs", "1"]));
     let made = create(
-        &fleet,
+        fleet,
         "first",
         "list:planted-lib,passes,has-dependency,leaf",
         &[],
@@ -126,11 +126,11 @@ fn an_experiment_from_its_making_to_its_report_and_a_retry(fleet: Fleet) {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
-fn what_waits_is_edited_aborted_and_told(fleet: Fleet) {
+fn what_waits_is_edited_aborted_and_told(fleet: &Fleet) {
     let _server = fleet.server();
-    create(&fleet, "low", "list:passes", &[]);
+    create(fleet, "low", "list:passes", &[]);
     let high = create(
-        &fleet,
+        fleet,
         "high",
         "list:leaf",
         &["--priority", "5", "--require", "gpu"],
@@ -221,11 +221,11 @@ fn what_waits_is_edited_aborted_and_told(fleet: Fleet) {
     assert_eq!(fleet.experiment_as("read", &["show", "high"]).code, Some(0));
 }
 
-fn a_killed_server_and_a_killed_agent_lose_nothing(fleet: Fleet) {
+fn a_killed_server_and_a_killed_agent_lose_nothing(fleet: &Fleet) {
     let server = fleet.server();
     let mut agent = fleet.agent("one", &["--jobs", "1"]);
     create(
-        &fleet,
+        fleet,
         "e",
         "list:passes,leaf,has-dependency,program,warns",
         &[],

@@ -13,6 +13,8 @@ use fs_err as fs;
 use crate::error::AgentError;
 
 const SUFFIX: &str = "json";
+/// How the name of a file begins that is being written.
+const UNFINISHED: &str = "unfinished-";
 
 /// A directory of results that wait to be acknowledged.
 #[derive(Debug, Clone)]
@@ -21,12 +23,21 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in `dir`, made if it is not there.
+    /// Opens the spool in `dir`, made if it is not there; it is one agent's. What an agent that
+    /// was killed had not written to its end is removed.
     ///
     /// # Errors
     /// [`AgentError::Io`].
     pub fn open(dir: &Path) -> Result<Self, AgentError> {
         fs::create_dir_all(dir).map_err(AgentError::io("make", dir))?;
+        for entry in fs::read_dir(dir).map_err(AgentError::io("read", dir))? {
+            let entry = entry.map_err(AgentError::io("read", dir))?;
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                let path = entry.path();
+                fs::remove_file(&path).map_err(AgentError::io("remove", &path))?;
+            }
+        }
         Ok(Self {
             dir: dir.to_owned(),
         })
@@ -54,7 +65,9 @@ impl Spool {
     pub fn put(&self, request: &SubmitRequest) -> Result<(), AgentError> {
         let path = self.path(&request.lease)?;
         let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+            let mut file = tempfile::Builder::new()
+                .prefix(UNFINISHED)
+                .tempfile_in(&self.dir)?;
             serde_json::to_writer(std::io::BufWriter::new(&mut file), request)?;
             file.flush()?;
             file.as_file().sync_all()?;
@@ -145,6 +158,18 @@ mod tests {
         spool.put(&request("a")).expect("written");
         fs::write(dir.path().join("b.json"), "{\"lease\":").expect("writable");
         assert_eq!(spool.waiting().expect("read").len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_written_to_its_end_is_gone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spool = Spool::open(dir.path()).expect("opens");
+        spool.put(&request("a")).expect("written");
+        fs::write(dir.path().join("unfinished-x"), "{\"lease\":").expect("writable");
+        let again = Spool::open(dir.path()).expect("opens");
+        assert_eq!(again.waiting().expect("read"), [request("a")]);
+        let left = fs::read_dir(dir.path()).expect("readable").count();
+        assert_eq!(left, 1, "the whole one");
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl ReportMaker for Reports {
         let name = &filed.experiment.name;
         let address = self.files.address_of(name);
         let input = report::input(&*self.store, &filed.experiment).await;
-        let input = input.map_err(failed)?;
+        let input = input.map_err(|e| failed(&e))?;
         let gathered = publish::of_store(&*self.store, &input).await;
         let logs = OfLeases {
             blobs: self.blobs.clone(),
@@ -167,10 +167,11 @@ impl ReportMaker for Reports {
             address: Some(address.clone()),
             earlier: Vec::new(),
         };
-        let sink = Directory::new(self.files.directory.join(name.as_str())).map_err(unwritten)?;
-        let gathered = gathered.map_err(unwritten)?;
+        let sink =
+            Directory::new(self.files.directory.join(name.as_str())).map_err(|e| unwritten(&e))?;
+        let gathered = gathered.map_err(|e| unwritten(&e))?;
         let published = publish::publish(gathered, &options, &logs, &sink).await;
-        let published = published.map_err(unwritten)?;
+        let published = published.map_err(|e| unwritten(&e))?;
         tracing::info!(
             experiment = %name,
             files = published.files,
@@ -182,14 +183,14 @@ impl ReportMaker for Reports {
     }
 }
 
-fn failed(failure: Failure) -> ReportError {
+fn failed(failure: &Failure) -> ReportError {
     ReportError {
         message: failure.to_string(),
         transient: true,
     }
 }
 
-fn unwritten(error: PublishError) -> ReportError {
+fn unwritten(error: &PublishError) -> ReportError {
     ReportError {
         transient: error.is_transient(),
         message: error.to_string(),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use ejecta_core::client::{NewToken, TokenCreate, TokenList, TokenView};
 use secrecy::ExposeSecret as _;
 
@@ -14,6 +15,20 @@ use super::extract::{Body, Whoever};
 use crate::auth::Permission;
 use crate::coordinator::Coordinator;
 use crate::tokens::{self, TokenError};
+
+/// One who may do everything. It stands before the body in a handler's arguments, so that others
+/// are refused before theirs is read.
+pub(super) struct Admin;
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Whoever(caller) = Whoever::from_request_parts(parts, state).await?;
+        caller.may(Permission::Admin)?;
+        Ok(Self)
+    }
+}
 
 impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
@@ -27,21 +42,19 @@ impl From<TokenError> for ApiError {
 }
 
 pub(super) async fn list(
-    Whoever(caller): Whoever,
+    _: Admin,
     State(coordinator): State<Arc<Coordinator>>,
 ) -> Result<Json<TokenList>, ApiError> {
-    caller.may(Permission::Admin)?;
     let tokens = coordinator.store().tokens().await?;
     let tokens: Vec<TokenView> = tokens.iter().map(tokens::view).collect();
     Ok(Json(TokenList { tokens }))
 }
 
 pub(super) async fn create(
-    Whoever(caller): Whoever,
+    _: Admin,
     State(coordinator): State<Arc<Coordinator>>,
     Body(request): Body<TokenCreate, MAX_BODY_BYTES>,
 ) -> Result<(StatusCode, Json<NewToken>), ApiError> {
-    caller.may(Permission::Admin)?;
     let (record, token) = tokens::create(coordinator.store(), &request, coordinator.now()).await?;
     let answer = NewToken {
         token: token.expose_secret().to_owned(),
@@ -51,11 +64,10 @@ pub(super) async fn create(
 }
 
 pub(super) async fn revoke(
-    Whoever(caller): Whoever,
+    _: Admin,
     State(coordinator): State<Arc<Coordinator>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.may(Permission::Admin)?;
     let store = coordinator.store();
     if store.token(&id).await?.is_none() {
         let message = "there is no such token";

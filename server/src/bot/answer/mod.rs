@@ -426,7 +426,7 @@ impl Answers {
 
     fn the_queue(&self) -> String {
         match &self.web {
-            Some(web) => link("the queue", &format!("{web}/queue")),
+            Some(web) => link("the queue", &format!("{web}/")),
             None => "the queue".to_owned(),
         }
     }
@@ -442,7 +442,11 @@ impl Answers {
             short_code(&about.crates),
         );
         if let Some(web) = &self.web {
-            let _ = write!(text, " {}", link("Details", &format!("{web}/ex/{name}")));
+            let _ = write!(
+                text,
+                " {}",
+                link("Details", &format!("{web}/experiments/{name}"))
+            );
         }
         if let Some(found) = &about.found {
             let merge = short_code(&found.merge);
