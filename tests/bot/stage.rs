@@ -209,21 +209,38 @@ impl Stage {
         let comments = self.github.comments(REPO, number).into_iter();
         let ours = comments.filter(|c| c.author == "ejecta-bot");
         let visible = |body: String| body.split_once('\n').map(|(_, text)| text.to_owned());
-        ours.filter_map(|c| visible(c.body)).collect()
+        ours.filter_map(|c| visible(without_port(&c.body)))
+            .collect()
     }
 
     /// The thread as people see it, without the try build. How often something was edited depends
     /// on how fast the machine is.
     pub fn thread(&self) -> String {
+        // A label comes after the comment that it goes with.
+        let said = self.said().concat();
+        if ["is completed", "is aborted", "was aborted"]
+            .iter()
+            .any(|end| said.contains(end))
+        {
+            self.labelled("S-waiting-on-review");
+        } else if said.contains("is queued") {
+            self.labelled("S-waiting-on-ejecta");
+        }
         let mut text = String::new();
         for comment in self.github.comments(REPO, PR) {
             if comment.author != bors().login {
-                let body = comment.body.trim_end();
+                let body = without_port(comment.body.trim_end());
                 let _ = writeln!(text, "## {}\n{body}\n", comment.author);
             }
         }
         let _ = writeln!(text, "labels: {:?}", self.github.labels(REPO, PR));
         text
+    }
+
+    /// Waits until the pull request has that label.
+    fn labelled(&self, label: &str) {
+        let is = |s: &Self| s.github.labels(REPO, PR).iter().any(|l| l == label);
+        self.until(&format!("the label {label}"), is);
     }
 
     /// Expects that the bot has said each thing once: no hidden line is there twice.
@@ -239,4 +256,17 @@ impl Stage {
         }
         assert!(marks.values().all(|times| *times == 1), "{marks:?}");
     }
+}
+
+/// Text with addresses of servers on this machine, whose ports are other ones each time, as
+/// `http://server`.
+fn without_port(text: &str) -> String {
+    const LOCAL: &str = "http://127.0.0.1:";
+    let mut parts = text.split(LOCAL);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str("http://server");
+        out.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    out
 }

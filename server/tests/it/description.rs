@@ -289,7 +289,12 @@ async fn as_an_agent(visit: &mut Visit) {
     let mut stale = submit;
     stale["lease"] = json!("never");
     visit.post("agent", "/api/v1/submit", "", &stale, 409).await;
-    let mut release = json!({"lease": grants[1].lease, "error": "no disk", "transient": true});
+    let mut release = json!({
+        "lease": grants[1].lease,
+        "error": "no disk",
+        "transient": true,
+        "unstarted": false,
+    });
     visit
         .post("agent", "/api/v1/release", "", &release, 204)
         .await;
@@ -462,11 +467,14 @@ async fn every_answer_is_as_it_is_described_and_every_status_happens() {
             assert!(answer.status >= 500, "{method} {path}: {}", answer.body);
         }
     }
-    let missing: Vec<_> = visit
-        .checker
-        .described()
+    // A store that is gone is a 503, which some paths describe by itself.
+    let described = visit.checker.described();
+    let by_itself = |method: &String, path: &String| {
+        described.contains(&(method.clone(), path.clone(), "503".to_owned()))
+    };
+    let missing: Vec<_> = described
         .difference(&visit.checker.seen)
-        .cloned()
+        .filter(|(method, path, status)| status != "default" || !by_itself(method, path))
         .collect();
     assert!(
         missing.is_empty(),

@@ -288,7 +288,7 @@ mod tests {
         let error = SqliteStore::open(&path).await.expect_err("newer");
         assert_eq!(
             error.to_string(),
-            "use the store: its schema is 99 and this version of ejecta knows 4 at most"
+            "use the store: its schema is 99 and this version of ejecta knows 5 at most"
         );
         assert_eq!(error.class(), ErrorClass::Permanent);
         assert!(error.hint().is_some());
