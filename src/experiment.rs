@@ -283,7 +283,7 @@ fn line(view: &ExperimentView) -> String {
     line
 }
 
-/// An experiment in some lines, the first as [`line`].
+/// An experiment in some lines, the first as [`line()`].
 fn lines(view: &ExperimentView, now: Timestamp) -> Vec<String> {
     let mut lines = vec![line(view)];
     let (baseline, candidate) = (&view.config.baseline, &view.config.candidate);
