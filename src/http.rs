@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ejecta_core::client::COMMAND_KEY;
 use ejecta_core::protocol::ErrorBody;
+use ejecta_registry::{RegistryError, with_causes};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -75,9 +76,9 @@ impl Client {
             }
         }
         Ok(Self {
-            http: builder
-                .build()
-                .map_err(|e| Failure::to(format!("set up the HTTP client: {e}")))?,
+            http: builder.build().map_err(|e| RegistryError::Client {
+                why: with_causes(&e),
+            })?,
             base: base(&address.server)?,
             token: secret(&address.token_file)?,
         })

@@ -18,7 +18,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command, DenylistCommand};
+use cli::{Cli, Command, DenylistCommand, LogFormat};
 use ejecta_agent::sandbox::native;
 use error::Failure;
 use exit::Exit;
@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> Exit {
     become_helper_if_asked();
     let cli = Cli::parse();
-    let ended = start_logging(cli.log_filter()).and_then(|()| {
+    let ended = start_logging(cli.log_filter(), cli.log_format()).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -50,14 +50,23 @@ fn become_helper_if_asked() {
     }
 }
 
-fn start_logging(filter: &str) -> Result<(), Failure> {
+fn start_logging(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|e| Failure::input(format!("`{filter}` is no filter for `--log`: {e}")))?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+        .with_ansi(false);
+    match format {
+        LogFormat::Text => log.init(),
+        // Names of fields are words of the program and never `message`, `level` and the like.
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init(),
+    }
     Ok(())
 }
 

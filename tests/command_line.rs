@@ -175,6 +175,17 @@ fn a_registry_that_does_not_answer_is_named() {
 }
 
 #[test]
+fn a_machine_without_certificates_is_told_what_it_lacks() {
+    let lab = lab();
+    let registry = lab.registry.index_url();
+    let mut command = lab.command(["crates", "list:passes", "--registry", &registry]);
+    command.env("SSL_CERT_FILE", "/nonexistent/certificates");
+    command.env("SSL_CERT_DIR", "/nonexistent");
+    let ended = Ended::from(command.output().expect("it starts"));
+    assert_snapshot!(said(&lab, &ended));
+}
+
+#[test]
 fn a_wrong_denylist_is_refused_with_its_entry() {
     let lab = lab();
     let table = [

@@ -1,7 +1,14 @@
 //! A server and its agents as their users have them: real processes, both stores.
 
-use ejecta_test_support::{Fleet, Lab, Postgres};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ejecta_test_support::{Fleet, Lab, Postgres, Treatment};
 use serde_json::{Value, json};
+
+#[path = "fleet/reports.rs"]
+mod reports;
+
+use reports::page;
 
 const PLANTED: &str = "stable+rustflags=--cfg planted";
 
@@ -106,6 +113,8 @@ fn an_experiment_from_its_making_to_its_report_and_a_retry(fleet: &Fleet) {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let again = verdicts(&fleet.results("first-retry"));
     assert_eq!(again, [("planted-lib".to_owned(), "regressed".to_owned())]);
+    let (_, causes) = page(fleet, "/reports/first-retry/clusters.html");
+    assert!(causes.contains("seen in first"), "{causes}");
     let nothing = fleet.experiment(&["retry", "first", "--verdicts", "flaky"]);
     assert!(
         nothing
@@ -274,6 +283,32 @@ fn an_agent_that_is_told_to_stop_gives_its_jobs_back() {
     );
 }
 
+/// The lease of a result that was committed is over; whoever handed it in does not know that it
+/// was.
+#[test]
+fn a_result_is_handed_in_until_an_answer_arrives() {
+    const LOST: usize = 6;
+    let fleet = fleet(None, "[leases]\nseconds = 2\nretry_after_millis = 200\n");
+    let _server = fleet.server();
+    let lost = AtomicUsize::new(0);
+    let proxy = fleet.proxy(move |path| {
+        let lose = path == "/api/v1/submit" && lost.fetch_add(1, Ordering::Relaxed) < LOST;
+        match lose {
+            true => Treatment::LoseAnswer,
+            false => Treatment::Pass,
+        }
+    });
+    let mut agent = fleet.agent_of(&proxy.address(), "one", &["--jobs", "1"]);
+    create(&fleet, "e", "list:passes", &[]);
+    let (ended, _) = fleet.experiment_json(&["watch", "e", "--every", "1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?} {}", agent.log());
+    agent.wait_for_log("a lease is over");
+    agent.wait_for_log("ended job=passes");
+    assert_eq!(proxy.treated().len(), LOST, "{:?}", proxy.treated());
+    let spool = fs_err::read_dir(fleet.lab.path("one/spool"));
+    assert_eq!(spool.expect("a spool").count(), 0, "{}", agent.log());
+}
+
 #[test]
 fn two_servers_share_one_database() {
     let Some(address) = Postgres::database_or_skip() else {
@@ -317,7 +352,7 @@ fn an_agent_without_the_toolchain_says_so_and_leaves_the_experiment() {
         "--crates",
         "list:passes",
         "--candidate",
-        "no-such-toolchain-1",
+        "stable+target=no-such-target-1",
     ];
     let made = fleet.experiment(&args);
     assert_eq!(made.code, Some(0), "{made:?}");
@@ -327,13 +362,38 @@ fn an_agent_without_the_toolchain_says_so_and_leaves_the_experiment() {
         problem.starts_with("the agent `one` cannot run it: failed to"),
         "{problem}"
     );
-    assert!(problem.contains("no-such-toolchain-1"), "{problem}");
+    assert!(problem.contains("no-such-target-1"), "{problem}");
     create(&fleet, "fine", "list:passes", &[]);
     let (ended, _) = fleet.experiment_json(&["watch", "fine", "--every", "1"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let odd = fleet.show("odd");
     assert_eq!(odd["jobs"][0]["errors"], 0, "no attempt was spent: {odd}");
+    assert_eq!(odd["state"], "running", "another agent may have it: {odd}");
     assert!(agent.is_alive(), "{}", agent.log());
+}
+
+#[test]
+fn an_experiment_with_a_toolchain_that_there_is_not_has_failed() {
+    let fleet = fleet(None, "");
+    let _server = fleet.server();
+    let _agent = fleet.agent("one", &["--jobs", "2"]);
+    let args = [
+        "create",
+        "odd",
+        "--crates",
+        "list:passes",
+        "--candidate",
+        "no-such-toolchain-1",
+    ];
+    let made = fleet.experiment(&args);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let (ended, told) = fleet.experiment_json(&["watch", "odd", "--every", "1"]);
+    let last = told.last().expect("an end");
+    assert_eq!(last["state"], "failed", "{ended:?}");
+    let problem = last["problem"].as_str().expect("a problem");
+    let says = "failed to install the toolchain `no-such-toolchain-1`";
+    assert!(problem.starts_with(says), "{problem}");
+    assert_eq!(last["jobs"][0]["errors"], 0, "no attempt was spent: {last}");
 }
 
 #[test]

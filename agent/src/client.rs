@@ -72,16 +72,19 @@ impl Client {
         self.post("claim jobs", "/api/v1/claim", request).await
     }
 
-    /// Extends leases.
+    /// Extends leases; gives up after `patience`.
     ///
     /// # Errors
     /// As [`Client::claim`].
     pub async fn heartbeat(
         &self,
         request: &HeartbeatRequest,
+        patience: Duration,
     ) -> Result<HeartbeatResponse, AgentError> {
-        self.post("extend leases", "/api/v1/heartbeat", request)
-            .await
+        let action = "extend leases";
+        let call = self.http.post(self.address("/api/v1/heartbeat"));
+        let call = call.json(request).timeout(patience);
+        read(action, self.send(action, call).await?).await
     }
 
     /// Hands in a result.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use ejecta_core::experiment::ExperimentName;
 use ejecta_core::outcome::Side;
-use ejecta_core::protocol::{ReadyRequest, UnableRequest};
+use ejecta_core::protocol::{Fault, ReadyRequest, UnableRequest};
 use ejecta_registry::Store;
 use tokio::sync::OnceCell;
 
@@ -37,24 +37,43 @@ const KEPT: usize = 4;
 
 /// Why an agent cannot run an experiment's jobs. Messages fit after "failed to".
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct Unfit(String);
+#[error("{message}")]
+pub struct Unfit {
+    message: String,
+    fault: Fault,
+    hint: Option<String>,
+}
+
+impl Unfit {
+    /// The agent's fault, or the network's.
+    fn here(message: &impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            fault: Fault::Agent,
+            hint: None,
+        }
+    }
+}
 
 impl From<AgentError> for Unfit {
     fn from(error: AgentError) -> Self {
-        Self(error.to_string())
+        Self::here(&error)
     }
 }
 
 impl From<ToolchainError> for Unfit {
     fn from(error: ToolchainError) -> Self {
-        Self(error.to_string())
+        Self {
+            message: error.to_string(),
+            fault: error.fault(),
+            hint: Some(error.hint()),
+        }
     }
 }
 
 impl From<PreflightError> for Unfit {
     fn from(error: PreflightError) -> Self {
-        Self(error.to_string())
+        Self::here(&error)
     }
 }
 
@@ -188,13 +207,15 @@ impl OnDemand {
     async fn make(&self, experiment: &ExperimentName) -> Result<Arc<JobContext>, Unfit> {
         if self.without().contains(experiment) {
             let text = format!("work for `{experiment}`, as was found a moment ago");
-            return Err(Unfit(text));
+            return Err(Unfit::here(&text));
         }
         let prepared = self.machine.prepare(experiment).await;
         if let Err(unfit) = &prepared {
             self.failed(experiment);
             let request = UnableRequest {
-                error: unfit.to_string(),
+                error: unfit.message.clone(),
+                fault: unfit.fault,
+                hint: unfit.hint.clone(),
             };
             if let Err(error) = self.machine.client.unable(experiment, &request).await {
                 tracing::warn!(%error, %experiment, "nobody was told what is wrong");

@@ -59,7 +59,7 @@ pub enum AgentError {
         message: String,
     },
     /// The coordinator did not answer.
-    #[error("{action}: {source}")]
+    #[error("{action}: {}", ejecta_registry::with_causes(.source))]
     Network {
         /// What was asked of it.
         action: &'static str,

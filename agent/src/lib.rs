@@ -6,6 +6,7 @@ pub mod error;
 pub mod fetch;
 mod guest;
 mod health;
+mod heart;
 pub mod job;
 pub mod package_tree;
 pub mod patches;

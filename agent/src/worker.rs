@@ -4,17 +4,14 @@
 //! says that it is safe. We failed: the job is given back, with the error's class. Or the lease is
 //! lost, or the agent stops: the job is dropped, and given back unstarted where it still is ours.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ejecta_core::capability::Capabilities;
-use ejecta_core::job::{JobId, LeaseId};
+use ejecta_core::job::JobId;
 use ejecta_core::outcome::Side;
-use ejecta_core::protocol::{
-    ClaimRequest, Grant, HeartbeatRequest, PROTOCOL, ReleaseRequest, SubmitRequest,
-};
+use ejecta_core::protocol::{ClaimRequest, Grant, PROTOCOL, ReleaseRequest, SubmitRequest};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +19,7 @@ use crate::client::{Client, lease_is_lost};
 use crate::contexts::{Contexts, Unfit};
 use crate::error::AgentError;
 use crate::health::{Begun, Health};
+use crate::heart::{Alive, Leases};
 use crate::job::{Progress, Task};
 use crate::sandbox::ErrorClass;
 use crate::spool::Spool;
@@ -106,25 +104,6 @@ pub enum WorkEnd {
     },
 }
 
-/// A lease that is alive here.
-#[derive(Clone)]
-struct Alive {
-    /// Drops its job.
-    dropped: CancellationToken,
-    /// Changes whenever its job has got on.
-    progress: Arc<AtomicU64>,
-}
-
-/// The leases that are alive here.
-#[derive(Clone, Default)]
-struct Leases(Arc<Mutex<BTreeMap<LeaseId, Alive>>>);
-
-impl Leases {
-    fn with<T>(&self, change: impl FnOnce(&mut BTreeMap<LeaseId, Alive>) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Hands in what an earlier, killed process of this agent had finished.
 ///
 /// # Errors
@@ -171,22 +150,27 @@ impl Worker {
     /// [`AgentError`] when the coordinator refuses to talk to us.
     pub async fn run(&self, stop: &CancellationToken) -> Result<WorkEnd, AgentError> {
         let heartbeats = CancellationToken::new();
-        let beating = self.heartbeats(heartbeats.clone());
-        let working = async {
-            let result = self.work(stop).await;
-            heartbeats.cancel();
-            result
-        };
-        let (result, ()) = tokio::join!(working, beating);
+        // A task of its own: nothing that this one does holds it up.
+        let keeping = self
+            .leases
+            .clone()
+            .keep(self.client.clone(), heartbeats.clone());
+        let keeping = tokio::spawn(keeping);
+        let result = self.work(stop).await;
+        heartbeats.cancel();
+        if keeping.await.is_err() {
+            tracing::error!("heartbeats have ended by a bug of ejecta");
+        }
         result
     }
 
     async fn work(&self, stop: &CancellationToken) -> Result<WorkEnd, AgentError> {
         let mut running = JoinSet::new();
+        let ending = stop.child_token();
         let slots = self.options.jobs.max(1) as usize;
         while !stop.is_cancelled() {
             if let Some(error) = self.health.hopeless().filter(|_| self.options.until_done) {
-                self.drop_all(&mut running).await;
+                drop_all(&mut running, &ending).await;
                 return Ok(WorkEnd::Hopeless { error });
             }
             let free = self.health.slots(slots - running.len(), running.len());
@@ -200,14 +184,14 @@ impl Worker {
                             return Ok(WorkEnd::Done);
                         }
                         for grant in answer.grants {
-                            self.start(grant, &mut running, stop);
+                            self.start(grant, &mut running, &ending);
                         }
                         let wait = Duration::from_millis(answer.retry_after_ms.max(10));
                         Some(jittered(wait))
                     }
                     Err(error) if error.is_of_the_machine() => Some(Duration::ZERO),
                     Err(error) => {
-                        self.drop_all(&mut running).await;
+                        drop_all(&mut running, &ending).await;
                         return Err(error);
                     }
                 },
@@ -219,7 +203,7 @@ impl Worker {
                 () = tokio::time::sleep(wait.unwrap_or_default()), if !full => {}
             }
         }
-        self.drop_all(&mut running).await;
+        drop_all(&mut running, &ending).await;
         Ok(WorkEnd::Stopped)
     }
 
@@ -233,6 +217,7 @@ impl Worker {
             if self.health.in_doubt() {
                 self.contexts.sandbox().check().await?;
             }
+            self.leases.beat_if_late(&self.client).await;
             self.claim(slots).await
         };
         tried.await.inspect_err(|error| {
@@ -256,15 +241,15 @@ impl Worker {
         self.client.claim(&request).await
     }
 
-    fn start(&self, grant: Grant, running: &mut JoinSet<()>, stop: &CancellationToken) {
-        let dropped = stop.child_token();
+    fn start(&self, grant: Grant, running: &mut JoinSet<()>, ending: &CancellationToken) {
+        let dropped = ending.child_token();
         let progress = Arc::new(AtomicU64::new(0));
         let alive = Alive {
             dropped: dropped.clone(),
             progress: Arc::clone(&progress),
+            holds: Duration::from_millis(grant.lease_ms),
         };
-        self.leases
-            .with(|leases| leases.insert(grant.lease.clone(), alive));
+        self.leases.insert(grant.lease.clone(), alive);
         let doing = Doing {
             client: self.client.clone(),
             spool: self.spool.clone(),
@@ -279,60 +264,22 @@ impl Worker {
             progress,
             health: Arc::clone(&self.health),
             begun: self.health.begin(),
+            ending: ending.clone(),
         };
         let leases = self.leases.clone();
         running.spawn(async move {
             let lease = doing.grant.lease.clone();
             doing.run(&dropped).await;
-            leases.with(|leases| leases.remove(&lease));
+            leases.remove(&lease);
         });
-    }
-
-    /// Drops what still runs, and waits for it to be gone.
-    async fn drop_all(&self, running: &mut JoinSet<()>) {
-        self.leases
-            .with(|leases| leases.values().for_each(|alive| alive.dropped.cancel()));
-        while running.join_next().await.is_some() {}
-    }
-
-    /// Extends all leases, several times in the shortest lease.
-    async fn heartbeats(&self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(HEARTBEAT) => {}
-            }
-            let progress: BTreeMap<LeaseId, u64> = self.leases.with(|leases| {
-                let said = |alive: &Alive| alive.progress.load(Ordering::Relaxed);
-                leases
-                    .iter()
-                    .map(|(lease, alive)| (lease.clone(), said(alive)))
-                    .collect()
-            });
-            if progress.is_empty() {
-                continue;
-            }
-            let request = HeartbeatRequest {
-                leases: progress.keys().cloned().collect(),
-                progress,
-            };
-            match self.client.heartbeat(&request).await {
-                Ok(answer) => {
-                    for lost in answer.lost {
-                        tracing::warn!(lease = %lost, "lost a lease, dropping its job");
-                        if let Some(job) = self.leases.with(|l| l.get(&lost).cloned()) {
-                            job.dropped.cancel();
-                        }
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "a heartbeat did not get through"),
-            }
-        }
     }
 }
 
-/// Between heartbeats; a lease lasts several times as long.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Drops what still runs, and waits for it to be gone.
+async fn drop_all(running: &mut JoinSet<()>, ending: &CancellationToken) {
+    ending.cancel();
+    while running.join_next().await.is_some() {}
+}
 
 /// How often a result is handed in before it is left in the spool, by an agent that ends with its
 /// work.
@@ -357,6 +304,8 @@ struct Doing {
     progress: Arc<AtomicU64>,
     health: Arc<Health>,
     begun: Begun,
+    /// Cancelled when the agent stops.
+    ending: CancellationToken,
 }
 
 impl Doing {
@@ -399,7 +348,7 @@ impl Doing {
                     record: output.record,
                     logs: output.logs,
                 };
-                self.hand_in(request, dropped).await;
+                self.hand_in(request).await;
             }
             Some(Ok(Err(error))) => self.failed(&error).await,
             None => self.give_back("the agent stopped", true, true).await,
@@ -407,8 +356,10 @@ impl Doing {
         self.tell(WorkerEvent::Ended { job });
     }
 
-    /// Spools the result and submits it until the coordinator has it or refuses it.
-    async fn hand_in(&self, request: SubmitRequest, dropped: &CancellationToken) {
+    /// Spools the result and submits it until the coordinator has it or refuses it. That its lease
+    /// is lost by now is no reason to stop: it may be because the answer was lost to a submission
+    /// that was committed, and only an answer tells.
+    async fn hand_in(&self, request: SubmitRequest) {
         let spooled = {
             let (spool, request) = (self.spool.clone(), request.clone());
             tokio::task::spawn_blocking(move || spool.put(&request)).await
@@ -425,7 +376,7 @@ impl Doing {
                 Err(error)
                     if error.class() == ErrorClass::Transient
                         && (failures < TRIES || self.patient)
-                        && (failures < LAST_TRIES || !dropped.is_cancelled()) =>
+                        && (failures < LAST_TRIES || !self.ending.is_cancelled()) =>
                 {
                     tracing::warn!(%error, job = %self.job, "could not submit, trying again");
                     tokio::time::sleep(jittered(backoff(failures))).await;

@@ -149,6 +149,18 @@ fn on(side: Side, runs: &[Run]) -> Vec<Run> {
     .collect()
 }
 
+/// Whether each side has a test of `unit` that failed in all of its runs and in none of the other's.
+fn by_tests_alone(unit: &UnitKey, one: &[Run], two: &[Run]) -> bool {
+    let has_own = |here: &[Run], there: &[Run]| {
+        let tests = here[0].failed_tests(unit).unwrap_or_default();
+        let failed = |run: &Run, test| run.failed_tests(unit).is_some_and(|t| t.contains(test));
+        tests.into_iter().any(|test| {
+            here.iter().all(|run| failed(run, test)) && !there.iter().any(|run| failed(run, test))
+        })
+    };
+    has_own(one, two) && has_own(two, one)
+}
+
 fn swapped(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Regressed => Verdict::Fixed,
@@ -205,14 +217,22 @@ proptest! {
             judge_job(&record(runs.concat()))
         };
         let (there, back) = (judge(&one, &two), judge(&two, &one));
-        let count = |job: &JobVerdict, verdict| {
-            job.units.iter().filter(|u| u.verdict == verdict).count()
+        let units = |job: &JobVerdict, verdict| -> BTreeSet<UnitKey> {
+            let such = job.units.iter().filter(|u| u.verdict == verdict);
+            such.map(|u| u.unit.clone()).collect()
         };
         let (regressed, fixed) = (UnitVerdict::Regressed, UnitVerdict::Fixed);
-        prop_assert_eq!(count(&there, regressed), count(&back, fixed));
-        prop_assert_eq!(count(&there, fixed), count(&back, regressed));
-        let one_way = count(&there, regressed) == 0 || count(&there, fixed) == 0;
-        let differs = count(&there, regressed) + count(&there, fixed) > 0;
+        let (worse, better) = (units(&there, regressed), units(&there, fixed));
+        let (worse_back, better_back) = (units(&back, regressed), units(&back, fixed));
+        // A unit of which other tests fail on either side is called regressed both ways.
+        let both: BTreeSet<UnitKey> = worse.intersection(&worse_back).cloned().collect();
+        for unit in &both {
+            prop_assert!(by_tests_alone(unit, &one, &two), "{unit:?}");
+        }
+        prop_assert_eq!(&worse - &both, better_back);
+        prop_assert_eq!(&worse_back - &both, better.clone());
+        let one_way = both.is_empty() && (worse.is_empty() || better.is_empty());
+        let differs = !(worse.is_empty() && better.is_empty());
         if one_way && differs && there.verdict != Verdict::Flaky && back.verdict != Verdict::Flaky {
             prop_assert_eq!(back.verdict, swapped(there.verdict));
         }

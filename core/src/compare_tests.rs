@@ -169,6 +169,7 @@ pub(super) fn record(runs: Vec<Run>) -> JobRecord {
         unprepared: None,
         lockfiles: Vec::new(),
         notes: Vec::new(),
+        repository: None,
         runs,
         preparation: Usage::default(),
     }

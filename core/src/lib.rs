@@ -29,6 +29,7 @@ pub mod messages;
 pub mod mode;
 pub mod outcome;
 pub mod overrides;
+pub mod package;
 pub mod package_id;
 pub mod patterns;
 pub mod plan;

@@ -498,6 +498,9 @@ pub struct JobRecord {
     /// What people should know of how it was prepared, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Where the author says that the repository is: an address of the web.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// All runs, in the order in which they were made.
     pub runs: Vec<Run>,
     /// CPU and wall-clock milliseconds of preparing: resolving, mostly.
@@ -514,6 +517,7 @@ impl JobRecord {
             tests_skipped: false,
             lockfiles: Vec::new(),
             notes: Vec::new(),
+            repository: None,
             runs: Vec::new(),
             preparation,
         }

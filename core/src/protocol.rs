@@ -70,8 +70,25 @@ pub struct ReadyRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnableRequest {
-    /// What is wrong, for people.
+    /// What is wrong, for people; fits after "failed to".
     pub error: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub fault: Fault,
+    /// What whoever asked for the experiment can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Whose it is that an agent cannot run an experiment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The agent's or the network's: another one may run it, and later this one, too.
+    #[default]
+    Agent,
+    /// The experiment's: it names something that there is not, such as a compiler that nobody built.
+    Experiment,
 }
 
 /// Whoever a token belongs to.

@@ -2,25 +2,14 @@
 //! older.
 
 use semver::Version;
-use toml_edit::{DocumentMut, Item};
+
+use crate::package::Package;
 
 /// The Rust that a manifest asks for, as it is written there (`1.85`), or for the sake of its
 /// edition. What it inherits is in `workspace`, the manifest of its workspace, if it has one.
 pub fn required(manifest: &str, workspace: Option<&str>) -> Option<String> {
-    let doc: DocumentMut = manifest.parse().ok()?;
-    let package = doc.get("package").or_else(|| doc.get("project"))?;
-    let root: Option<DocumentMut> = workspace.and_then(|text| text.parse().ok());
-    // Where a package is the root of its workspace it may inherit from itself.
-    let shared = root.as_ref().unwrap_or(&doc);
-    let shared = shared.get("workspace").and_then(|w| w.get("package"));
-    let text = |key| {
-        let item = package.as_table_like()?.get(key)?;
-        let inherits = item.get("workspace").and_then(Item::as_bool) == Some(true);
-        if inherits {
-            return shared?.get(key)?.as_str();
-        }
-        item.as_str()
-    };
+    let package = Package::read(manifest, workspace)?;
+    let text = |key| package.text(key);
     let written = text("rust-version").filter(|v| read(v).is_some());
     // When each edition became stable.
     let for_edition = match text("edition") {

@@ -82,6 +82,7 @@ fn judge_as(compare: Compare, runs: Vec<Run>) -> compare::JobVerdict {
         unprepared: None,
         lockfiles: Vec::new(),
         notes: Vec::new(),
+        repository: None,
         runs,
         preparation: Usage::default(),
     })

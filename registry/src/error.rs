@@ -18,6 +18,10 @@ pub enum ErrorClass {
     Permanent,
 }
 
+/// What helps where there is no HTTP client: mostly it has found no certificates to trust.
+const NO_CLIENT: &str = "it needs certificates of authorities: install Debian's package \
+                             `ca-certificates`, or name a file with them in the variable SSL_CERT_FILE";
+
 /// Why the registry could not be used. Cloned to everybody who waited for the same request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
@@ -26,6 +30,12 @@ pub enum RegistryError {
     Setup {
         /// The address as it is used.
         address: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// There is no HTTP client.
+    #[error("set up an HTTP client: {why}")]
+    Client {
         /// What is wrong.
         why: String,
     },
@@ -129,6 +139,7 @@ impl RegistryError {
                 ..
             } => ErrorClass::Transient,
             Self::Setup { .. }
+            | Self::Client { .. }
             | Self::Status { .. }
             | Self::TooLong { .. }
             | Self::Unreadable { .. }
@@ -146,6 +157,7 @@ impl RegistryError {
             Self::Setup { .. } => {
                 Some("give the address of a sparse index, starting with http:// or https://")
             }
+            Self::Client { .. } => Some(NO_CLIENT),
             Self::Network { .. } => Some("check the network, and the proxy if there is one"),
             Self::Status {
                 status: 401 | 403, ..

@@ -13,6 +13,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url};
 use secrecy::SecretString;
 
 use crate::auth::Auth;
+use crate::causes::with_causes;
 use crate::config::RetryPolicy;
 use crate::download::{Download, Downloaded};
 use crate::error::{ErrorClass, RegistryError};
@@ -112,7 +113,9 @@ impl Http {
                 .read_timeout(PATIENCE)
                 .gzip(gzip);
             let builder = if local { builder.no_proxy() } else { builder };
-            builder.build().map_err(|error| setup(error.to_string()))
+            builder.build().map_err(|error| RegistryError::Client {
+                why: with_causes(&error),
+            })
         };
         Ok(Self {
             documents: build(true)?,

@@ -16,6 +16,7 @@
 
 mod auth;
 mod cache;
+mod causes;
 mod closure;
 mod config;
 mod database;
@@ -36,6 +37,7 @@ mod tree;
 mod unpack;
 mod walk;
 
+pub use causes::with_causes;
 pub use closure::{Prefetched, RootDep};
 pub use config::{CrateLimits, RegistryConfig, RetryPolicy};
 pub use database::{Database, DatabaseError};

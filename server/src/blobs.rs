@@ -14,6 +14,7 @@ use ejecta_core::experiment::ExperimentName;
 use ejecta_core::job::{JobId, LeaseId};
 use ejecta_core::log::clean;
 use ejecta_core::protocol::LogFile;
+use futures_util::StreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -32,6 +33,8 @@ const LEVEL: i32 = 3;
 const PART_BYTES: usize = 16 << 20;
 /// The largest log that is read back, in bytes: more than a submission can have.
 const MAX_LOG_BYTES: u64 = 1 << 28;
+/// How the names of logs end.
+const LOG: &str = ".log.zst";
 /// The object that a probe writes.
 const PROBE: &str = ".probe";
 /// How often and how long a request to S3 is tried. Agents try again, too.
@@ -289,22 +292,51 @@ impl Blobs {
         lease: &LeaseId,
         logs: &[LogFile],
     ) -> Result<(), BlobError> {
-        let mut objects = Vec::with_capacity(logs.len());
+        let mut named = Vec::with_capacity(logs.len());
         for log in logs {
-            let key = log_key(experiment, job, lease, &log.name)?;
-            let packed =
-                zstd::bulk::compress(clean(&log.text).as_bytes(), LEVEL).map_err(|source| {
-                    BlobError::Corrupt {
-                        key: key.clone(),
-                        source,
-                    }
-                })?;
-            objects.push((key, packed));
+            named.push((
+                log_key(experiment, job, lease, &log.name)?,
+                log.text.clone(),
+            ));
         }
-        for (key, bytes) in objects {
-            self.put(&key, bytes).await?;
-        }
+        // Compressing is work, and those who answer requests have others to answer.
+        let packed = tokio::task::spawn_blocking(move || pack(named)).await;
+        let packed = packed.map_err(|error| BlobError::Corrupt {
+            key: format!("{experiment}/{job}"),
+            source: std::io::Error::other(error),
+        })??;
+        let puts = packed
+            .into_iter()
+            .map(async |(key, bytes)| self.put(&key, bytes).await);
+        futures_util::future::try_join_all(puts).await?;
         Ok(())
+    }
+
+    /// Forgets the logs of an experiment's jobs that are under leases of which `is_orphan` says so;
+    /// says how many there were.
+    ///
+    /// # Errors
+    /// [`BlobError::Store`].
+    pub async fn forget_logs(
+        &self,
+        experiment: &ExperimentName,
+        is_orphan: impl Fn(&str) -> bool,
+    ) -> Result<u64, BlobError> {
+        let mut objects = self.objects.list(Some(&path(experiment.as_str())?));
+        let mut forgotten = 0;
+        while let Some(object) = objects.next().await {
+            let key = object.map_err(failed("list", experiment))?.location;
+            let parts: Vec<_> = key.parts().collect();
+            // As `log_key` makes them; there may be other things beside logs.
+            let [_, _, _, lease, name] = &parts[..] else {
+                continue;
+            };
+            if name.as_ref().ends_with(LOG) && is_orphan(lease.as_ref()) {
+                self.delete(key.as_ref()).await?;
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
     }
 
     /// A log of a job, if there is one of that name under `lease`.
@@ -334,6 +366,18 @@ impl Blobs {
             .map_err(corrupt)?;
         Ok(Some(text))
     }
+}
+
+/// Logs as they are kept, each with its key.
+fn pack(logs: Vec<(String, String)>) -> Result<Vec<(String, Vec<u8>)>, BlobError> {
+    let mut packed = Vec::with_capacity(logs.len());
+    for (key, text) in logs {
+        match zstd::bulk::compress(clean(&text).as_bytes(), LEVEL) {
+            Ok(bytes) => packed.push((key, bytes)),
+            Err(source) => return Err(BlobError::Corrupt { key, source }),
+        }
+    }
+    Ok(packed)
 }
 
 fn failed(
@@ -382,7 +426,5 @@ pub fn log_key(
         return Err(BlobError::Name(lease.0.clone()));
     }
     let (krate, tier) = (job.krate.as_str(), job.tier);
-    Ok(format!(
-        "{experiment}/{krate}/{tier}/{lease}/{name}.log.zst"
-    ))
+    Ok(format!("{experiment}/{krate}/{tier}/{lease}/{name}{LOG}"))
 }

@@ -29,3 +29,7 @@ pub const REPORTER: &str = "reporter";
 pub const REPORT: &str = "report";
 /// Why it is aborted or failed, or what keeps it from getting on, for people.
 pub const PROBLEM: &str = "problem";
+/// What whoever asked for it can do about that, for people.
+pub const REMEDY: &str = "remedy";
+/// The agents that say that nobody can run it.
+pub const IMPOSSIBLE: &str = "impossible";

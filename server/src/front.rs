@@ -5,14 +5,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -25,55 +22,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 256;
 /// How long to wait after a connection could not be accepted: descriptors may come free.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Why TLS cannot be spoken.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file with a certificate or a key.
-    #[error("read `{path}`: {source}")]
-    File {
-        /// Which one.
-        path: String,
-        /// What is wrong with it.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// They do not fit together, or are none.
-    #[error("use the certificate in `{path}`: {source}")]
-    Certificate {
-        /// The file of the certificate.
-        path: String,
-        /// What is wrong with it.
-        source: rustls::Error,
-    },
-}
-
-/// Reads a certificate with its chain, and its key, both in PEM.
-///
-/// # Errors
-/// [`TlsError`], which names the file.
-pub fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let file = |path: &Path| {
-        let path = path.display().to_string();
-        move |source| TlsError::File { path, source }
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(file(certificate))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(file(key))?;
-    let refused = |source| TlsError::Certificate {
-        path: certificate.display().to_string(),
-        source,
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(refused)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(refused)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
 
 /// A stream that may be under TLS.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

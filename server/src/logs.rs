@@ -101,6 +101,15 @@ impl Logs {
         }
     }
 
+    /// Whether logs of different leases of a job have the same names, so that whoever writes some has
+    /// to be alone.
+    pub fn take_turns(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Objects(_) => false,
+        }
+    }
+
     /// Keeps the logs of a job, done under `lease`, whose holder the caller is.
     ///
     /// # Errors

@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use ejecta_core::experiment::ExperimentName;
 use ejecta_core::job::{JobId, LeaseId};
 use ejecta_core::mode::Scope;
-use ejecta_core::report::{Collector, Entry, Input, Tier, TierState};
+use ejecta_core::report::{Collector, Entry, Input};
 use tokio::task::JoinSet;
 
 use crate::blobs::{BlobError, Blobs, Headers};
-use crate::store::{EntryResult, ErrorClass, JobState, Store};
+use crate::conclusions::entry;
+use crate::store::{EntryResult, ErrorClass, Store};
 
 pub use ejecta_publish::*;
 
@@ -188,18 +189,5 @@ fn entry_of(result: EntryResult) -> (Entry, Vec<(Scope, LeaseId)>) {
         .iter()
         .filter_map(|t| Some((t.tier, t.lease.clone()?)));
     let leases = leases.collect();
-    let tiers = result.tiers.into_iter().map(|tier| Tier {
-        tier: tier.tier,
-        attempts: tier.attempts,
-        state: match tier.state {
-            JobState::Queued | JobState::Leased => TierState::Unfinished,
-            JobState::Finished { record } => TierState::Finished(record),
-            JobState::Error { message } => TierState::Error(message),
-        },
-    });
-    let entry = Entry {
-        plan: result.entry,
-        tiers: tiers.collect(),
-    };
-    (entry, leases)
+    (entry(result), leases)
 }

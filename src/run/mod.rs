@@ -6,6 +6,7 @@
 
 mod event;
 mod experiment;
+mod following;
 mod local;
 pub mod machine;
 mod progress;
@@ -28,7 +29,7 @@ use ejecta_agent::patches::Patches;
 use ejecta_agent::sandbox::Sandbox;
 use ejecta_agent::spool::Spool;
 use ejecta_agent::toolchain::Toolchains;
-use ejecta_agent::worker::{self, WorkEnd, Worker, WorkerEvent, WorkerOptions};
+use ejecta_agent::worker::{self, WorkEnd, Worker, WorkerOptions};
 use ejecta_core::capability::Capabilities;
 use ejecta_core::compare::Verdict;
 use ejecta_core::outcome::Side;
@@ -40,12 +41,12 @@ use ejecta_server::facts;
 use ejecta_server::logs::LogStore;
 use ejecta_server::publish::{self, Gathered};
 use ejecta_server::store::{Requeue, SqliteStore, Store as _, TokenRecord};
-use ejecta_server::{Coordinator, Event, Settings, api};
+use ejecta_server::{Coordinator, Settings, api};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{CratesArgs, CratesFormat, RunArgs};
@@ -53,6 +54,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use event::RunEvent;
 use experiment::Opened;
+use following::Following;
 use progress::Reporter;
 use repositories::Repositories;
 use sandbox::Wish;
@@ -445,89 +447,6 @@ pub fn interrupts(stop: CancellationToken) -> tokio::task::JoinHandle<()> {
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
             stop.cancel();
-        }
-    })
-}
-
-/// The events of both halves of a run.
-struct Following {
-    from_worker: mpsc::UnboundedReceiver<WorkerEvent>,
-    from_coordinator: broadcast::Receiver<Event>,
-}
-
-impl Following {
-    /// Tells events while `work` goes on, and those that are left when it has ended.
-    async fn tell_until<T>(&mut self, work: impl Future<Output = T>, reporter: &mut Reporter) -> T {
-        let mut work = std::pin::pin!(work);
-        loop {
-            let event = tokio::select! {
-                biased;
-                Some(event) = self.from_worker.recv() => of_worker(event),
-                Ok(event) = self.from_coordinator.recv() => of_coordinator(event),
-                result = &mut work => {
-                    while let Ok(event) = self.from_coordinator.try_recv() {
-                        of_coordinator(event).into_iter().for_each(|e| reporter.tell(&e));
-                    }
-                    return result;
-                }
-            };
-            event.into_iter().for_each(|e| reporter.tell(&e));
-        }
-    }
-}
-
-fn of_worker(event: WorkerEvent) -> Option<RunEvent> {
-    Some(match event {
-        WorkerEvent::Started { job } => RunEvent::JobStarted {
-            krate: job.krate,
-            tier: job.tier,
-        },
-        WorkerEvent::Running { job, side, nth } => RunEvent::JobRunning {
-            krate: job.krate,
-            tier: job.tier,
-            side,
-            nth,
-        },
-        // The coordinator knows more of how a job ended.
-        WorkerEvent::Preparing { .. } | WorkerEvent::Ended { .. } | WorkerEvent::Failed { .. } => {
-            return None;
-        }
-    })
-}
-
-fn of_coordinator(event: Event) -> Option<RunEvent> {
-    Some(match event {
-        Event::JobFinished {
-            job,
-            verdict,
-            counts,
-            ..
-        } => RunEvent::JobFinished {
-            krate: job.krate,
-            tier: job.tier,
-            verdict,
-            done: counts.total() - counts.unfinished(),
-            jobs: counts.total(),
-        },
-        Event::JobReleased {
-            job,
-            error: Some(error),
-            given_up,
-            counts,
-            ..
-        } => RunEvent::JobFailed {
-            krate: job.krate,
-            tier: job.tier,
-            error,
-            given_up,
-            done: counts.total() - counts.unfinished(),
-            jobs: counts.total(),
-        },
-        Event::JobReleased { .. }
-        | Event::JobGranted { .. }
-        | Event::JobLost { .. }
-        | Event::JobsEnded { .. } => {
-            return None;
         }
     })
 }

@@ -4,14 +4,11 @@ use std::io::Write as _;
 use std::path::Path;
 
 use ejecta_core::experiment::Experiment;
+use ejecta_core::report::Input;
 use ejecta_core::report::model::{self, Results};
-use ejecta_core::report::{Entry, Input, Tier, TierState};
-use ejecta_core::toolchain::ToolchainInfo;
-use ejecta_server::facts;
 use ejecta_server::publish::{self, Beside, Directory, Earlier, Gathered, Options, Published};
-use ejecta_server::store::{JobState, Store, all_results};
-use jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use ejecta_server::store::Store;
+use ejecta_server::{conclusions, facts};
 
 use super::setup::Setup;
 use crate::error::Failure;
@@ -21,33 +18,17 @@ use crate::error::Failure;
 /// # Errors
 /// [`Failure`] when the store cannot be read.
 pub async fn input(store: &dyn Store, experiment: &Experiment) -> Result<Input, Failure> {
-    let facts = store.facts(&experiment.name).await?;
-    fn fact<T: DeserializeOwned>(
-        facts: &std::collections::BTreeMap<String, serde_json::Value>,
-        key: &str,
-    ) -> Option<T> {
-        facts
-            .get(key)
-            .and_then(|v| serde_json::from_value(v.clone()).ok())
-    }
-    let setup = fact::<Setup>(&facts, facts::SETUP);
+    let input = conclusions::input(store, experiment).await?;
+    let setup = store.fact(&experiment.name, facts::SETUP).await?;
+    let Some(setup) = setup.and_then(|value| serde_json::from_value::<Setup>(value).ok()) else {
+        return Ok(input);
+    };
     Ok(Input {
-        experiment: experiment.clone(),
-        started: fact::<Timestamp>(&facts, facts::STARTED),
-        finished: fact::<Timestamp>(&facts, facts::FINISHED),
-        baseline: fact::<ToolchainInfo>(&facts, facts::BASELINE),
-        candidate: fact::<ToolchainInfo>(&facts, facts::CANDIDATE),
-        sandbox: fact::<String>(&facts, facts::SANDBOX),
-        registry: setup.as_ref().map(Setup::registry),
-        image: setup.as_ref().and_then(Setup::image).map(str::to_owned),
-        runtime: setup.as_ref().and_then(Setup::runtime).map(str::to_owned),
-        denylist: setup.as_ref().and_then(Setup::denylist).map(str::to_owned),
-        snapshot: fact::<String>(&facts, facts::SNAPSHOT),
-        popularity: fact::<String>(&facts, facts::POPULARITY)
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default(),
-        traffic: facts.get(facts::TRAFFIC).cloned(),
-        entries: Vec::new(),
+        registry: Some(setup.registry()),
+        image: setup.image().map(str::to_owned),
+        runtime: setup.runtime().map(str::to_owned),
+        denylist: setup.denylist().map(str::to_owned),
+        ..input
     })
 }
 
@@ -57,26 +38,7 @@ pub async fn input(store: &dyn Store, experiment: &Experiment) -> Result<Input, 
 /// [`Failure`] when the store cannot be read.
 pub async fn results(store: &dyn Store, experiment: &Experiment) -> Result<Results, Failure> {
     let mut input = input(store, experiment).await?;
-    let entries = all_results(store, &experiment.name).await?;
-    input.entries = entries
-        .into_iter()
-        .map(|result| Entry {
-            plan: result.entry,
-            tiers: result
-                .tiers
-                .into_iter()
-                .map(|tier| Tier {
-                    tier: tier.tier,
-                    attempts: tier.attempts,
-                    state: match tier.state {
-                        JobState::Queued | JobState::Leased => TierState::Unfinished,
-                        JobState::Finished { record } => TierState::Finished(record),
-                        JobState::Error { message } => TierState::Error(message),
-                    },
-                })
-                .collect(),
-        })
-        .collect();
+    input.entries = conclusions::entries(store, &experiment.name).await?;
     Ok(model::model(&input))
 }
 

@@ -5,9 +5,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ejecta_server::api::Limits;
 use ejecta_server::bot::config::BotConfig;
+use ejecta_server::serve::Connections;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -84,7 +86,7 @@ pub struct BlobConfig {
     pub s3: Option<S3Config>,
 }
 
-/// `[blobs.s3]`.
+/// `[blobs.s3]`, `[reports.s3]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
@@ -104,18 +106,21 @@ pub struct S3Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportConfig {
-    /// The directory that reports are written into, each into one of its name.
+    /// The directory that reports are written into, each into one of its name; those of experiments
+    /// that run, where others go into a bucket.
     pub directory: PathBuf,
-    /// Where that directory is published, without the name of a report; without it the server
-    /// shows reports itself, to anybody, below `/reports`.
+    /// Where that directory or that bucket is published, without the name of a report; without it
+    /// the server shows reports itself, to anybody, below `/reports`.
     pub address: Option<String>,
+    /// The bucket that reports go into instead.
+    pub s3: Option<S3Config>,
 }
 
 /// `[leases]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeaseConfig {
-    /// How long a lease holds without a heartbeat; agents send one every five seconds.
+    /// How long a lease holds without a heartbeat; agents send several in that time.
     pub seconds: u64,
     /// How long a job may stay where it is before it is taken away.
     pub stuck_seconds: u64,
@@ -169,16 +174,23 @@ pub struct LimitConfig {
     pub burst: f64,
     /// How long a request may take.
     pub request_seconds: u64,
+    /// Connections at once; more wait.
+    pub connections_at_once: usize,
+    /// How long the head of a request may take, and how long a connection may be idle.
+    pub idle_seconds: u64,
 }
 
 impl Default for LimitConfig {
     fn default() -> Self {
         let limits = Limits::default();
+        let connections = Connections::default();
         Self {
             requests_at_once: limits.at_once,
             requests_per_second: limits.per_second,
             burst: limits.burst,
             request_seconds: limits.seconds,
+            connections_at_once: connections.at_once,
+            idle_seconds: connections.idle.as_secs(),
         }
     }
 }
@@ -221,7 +233,8 @@ impl Config {
     }
 
     fn make_absolute(&mut self, dir: &Path) {
-        let s3 = self.blobs.s3.as_mut();
+        let s3 = [self.blobs.s3.as_mut(), self.reports.s3.as_mut()].into_iter();
+        let s3 = s3.flatten().map(|s3| &mut s3.secret_key_file);
         let tls = self.tls.as_mut();
         let (certificate, key) = match tls {
             Some(tls) => (Some(&mut tls.certificate), Some(&mut tls.key)),
@@ -232,7 +245,6 @@ impl Config {
             self.store.sqlite.as_mut(),
             self.store.postgres_file.as_mut(),
             self.blobs.directory.as_mut(),
-            s3.map(|s3| &mut s3.secret_key_file),
             Some(&mut self.reports.directory),
             self.registry.token_file.as_mut(),
             self.registry.database.as_mut(),
@@ -241,7 +253,7 @@ impl Config {
             key,
         ];
         let bot = self.bot.iter_mut().flat_map(|bot| bot.github.files_mut());
-        for path in all.into_iter().flatten().chain(bot) {
+        for path in all.into_iter().flatten().chain(s3).chain(bot) {
             *path = dir.join(&*path);
         }
     }
@@ -266,6 +278,12 @@ impl Config {
         if self.blobs.directory.is_some() == self.blobs.s3.is_some() {
             return Err("`[blobs]` has one of `directory` and `s3`".to_owned());
         }
+        if self.reports.s3.is_some() && self.reports.address.is_none() {
+            return Err(
+                "`[reports.s3]` needs `address` in `[reports]`: where the bucket is published"
+                    .to_owned(),
+            );
+        }
         for (key, address) in [
             ("public_address", &self.public_address),
             ("reports.address", &self.reports.address),
@@ -283,7 +301,7 @@ impl Config {
             retry_after_millis,
         } = self.leases;
         for (key, value, least, most) in [
-            ("leases.seconds", seconds, 10, 86_400),
+            ("leases.seconds", seconds, 2, 86_400),
             ("leases.stuck_seconds", stuck_seconds, 10, 30 * 86_400),
             ("leases.retry_after_millis", retry_after_millis, 10, 600_000),
             ("store.connections", self.store.connections.into(), 2, 1000),
@@ -299,6 +317,13 @@ impl Config {
                 1,
                 86_400,
             ),
+            (
+                "limits.connections_at_once",
+                self.limits.connections_at_once as u64,
+                1,
+                1_000_000,
+            ),
+            ("limits.idle_seconds", self.limits.idle_seconds, 1, 86_400),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(format!(
@@ -350,6 +375,14 @@ impl Config {
             per_second: self.limits.requests_per_second,
             burst: self.limits.burst,
             seconds: self.limits.request_seconds,
+        }
+    }
+
+    /// The bounds of connections.
+    pub fn connections(&self) -> Connections {
+        Connections {
+            at_once: self.limits.connections_at_once,
+            idle: Duration::from_secs(self.limits.idle_seconds),
         }
     }
 }
@@ -423,7 +456,7 @@ mod tests {
             ),
             (
                 "[leases]\nseconds = 0\n",
-                "`leases.seconds` is between 10 and 86400, and not 0",
+                "`leases.seconds` is between 2 and 86400, and not 0",
             ),
             ("[leases]\nminutes = 1\n", "unknown field `minutes`"),
             ("[limits]\nburst = 0.0\n", "`limits.burst` at least 1"),

@@ -5,6 +5,8 @@
 //! on one PostgreSQL and one place for objects do all of that side by side.
 
 pub mod config;
+mod line;
+mod live;
 mod planner;
 mod reports;
 
@@ -14,13 +16,15 @@ use std::time::Duration;
 
 use ejecta_core::log::clean;
 use ejecta_registry::Registry;
-use ejecta_server::api::{self, Service};
+use ejecta_server::api::Service;
 use ejecta_server::auth::Gate;
 use ejecta_server::blobs::{Blobs, S3};
 use ejecta_server::bot::{BotService, Memory};
+use ejecta_server::certificate::Certificate;
 use ejecta_server::experiments::Experiments;
-use ejecta_server::front::{Front, tls};
+use ejecta_server::front::Front;
 use ejecta_server::reporter::Reporter;
+use ejecta_server::serve;
 use ejecta_server::store::{PostgresStore, SqliteStore, Store};
 use ejecta_server::watch::{Readers, Watching};
 use ejecta_server::{Coordinator, Settings};
@@ -35,14 +39,17 @@ use crate::exit::Exit;
 use crate::run::sandbox::Wish;
 use crate::run::setup::Setup;
 use crate::run::{self, machine, now};
-use config::{Config, Database};
+use config::{Config, Database, S3Config};
+use live::Live;
 use planner::FleetPlanner;
 use reports::{Files, Reports};
 
-/// How often leases are swept.
+/// How often leases are swept, at least; several times in one in any case.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it is looked whether a report is wanted.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often it is looked whether the certificate was renewed.
+const RENEW: Duration = Duration::from_secs(30);
 /// How often what is old is forgotten, and how old that is.
 const PRUNE: Duration = Duration::from_secs(3600);
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -97,15 +104,20 @@ fn open_blobs(config: &Config) -> Result<Blobs, Failure> {
                 .map_err(|e| Failure::to(format!("make the directory of objects: {e}")))?;
             Blobs::directory(dir)
         }
-        (None, Some(s3)) => Blobs::s3(&S3 {
-            endpoint: s3.endpoint.clone(),
-            region: s3.region.clone(),
-            bucket: s3.bucket.clone(),
-            access_key: s3.access_key.clone(),
-            secret_key: config::secret(&s3.secret_key_file)?,
-        }),
+        (None, Some(s3)) => return open_bucket(s3),
         (None, None) => return Err(Failure::input("`[blobs]` has neither directory nor bucket")),
     };
+    opened.map_err(Failure::to)
+}
+
+fn open_bucket(s3: &S3Config) -> Result<Blobs, Failure> {
+    let opened = Blobs::s3(&S3 {
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+        bucket: s3.bucket.clone(),
+        access_key: s3.access_key.clone(),
+        secret_key: config::secret(&s3.secret_key_file)?,
+    });
     opened.map_err(Failure::to)
 }
 
@@ -127,17 +139,17 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
         Arc::clone(&clock),
         settings(&config),
     ));
-    let experiments = Arc::new(Experiments::new(
-        Arc::clone(&store),
-        planner,
-        Arc::clone(&clock),
-    ));
+    let lease = settings(&config).lease;
+    let experiments = Experiments::new(Arc::clone(&store), planner, Arc::clone(&clock));
+    let experiments = Arc::new(experiments.with_lease(lease));
     let bot = open_bot(&config, &experiments, memory, Arc::clone(&clock))?;
     let reports = Reports {
         store: Arc::clone(&store),
         blobs,
         files: files.clone(),
+        bucket: config.reports.s3.as_ref().map(open_bucket).transpose()?,
     };
+    let live = Arc::new(Live::open(reports.clone())?);
     let reporter = Reporter::new(store, Arc::new(reports), clock, process_name());
     let mut service = Service::new(Arc::clone(&coordinator), gate)
         .with_experiments(experiments)
@@ -145,15 +157,21 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
     if files.are_shown_here() {
         service = service.with_open_routes(files.routes());
     }
+    if config.watching.public {
+        service = service.with_open_routes(live.routes());
+    }
     if let Some(bot) = &bot {
         service = service.with_open_routes(bot.router());
     }
-    let front = listen(&config).await?;
+    let (front, certificate) = listen(&config).await?;
     let stop = CancellationToken::new();
     let signals = run::interrupts(stop.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(sweeping(Arc::clone(&coordinator), stop.clone()));
     tasks.spawn(pruning(Arc::clone(&coordinator), stop.clone()));
+    if let Some(certificate) = certificate {
+        tasks.spawn(renewing(certificate, stop.clone()));
+    }
     if let Some(bot) = bot {
         let stop = stop.clone();
         tasks.spawn(async move { bot.run(stop.cancelled()).await });
@@ -168,7 +186,8 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
             coordinator.stop();
         }
     };
-    let served = api::serve_router(front, service.router(), stopping).await;
+    let bounds = config.connections();
+    let served = serve::serve(front, service.router(), bounds, stopping).await;
     stop.cancel();
     signals.abort();
     // A report that is being written is taken on by another server, or by the next one.
@@ -184,7 +203,7 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
     Ok(Exit::Nothing)
 }
 
-async fn listen(config: &Config) -> Result<Front, Failure> {
+async fn listen(config: &Config) -> Result<(Front, Option<Arc<Certificate>>), Failure> {
     let address = config.listen;
     let failed = |e: std::io::Error| {
         Failure::to(format!("listen on {address}: {e}"))
@@ -192,12 +211,15 @@ async fn listen(config: &Config) -> Result<Front, Failure> {
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let front = match &config.tls {
-        None => Front::plain(listener),
+    let certificate = match &config.tls {
+        None => None,
         Some(files) => {
-            let tls = tls(&files.certificate, &files.key).map_err(Failure::to)?;
-            Front::tls(listener, tls)
+            Some(Certificate::read(&files.certificate, &files.key).map_err(Failure::to)?)
         }
+    };
+    let front = match &certificate {
+        None => Front::plain(listener),
+        Some(certificate) => Front::tls(listener, certificate.config().map_err(Failure::to)?),
     };
     let scheme = if config.tls.is_some() {
         "https"
@@ -205,7 +227,7 @@ async fn listen(config: &Config) -> Result<Front, Failure> {
         "http"
     };
     tracing::info!("listening on {scheme}://{bound}");
-    front.map_err(failed)
+    Ok((front.map_err(failed)?, certificate))
 }
 
 fn settings(config: &Config) -> Settings {
@@ -219,6 +241,7 @@ fn settings(config: &Config) -> Settings {
                 true => Readers::Anyone,
                 false => Readers::Tokens,
             },
+            live_reports: config.watching.public,
             ..Watching::default()
         },
     }
@@ -252,7 +275,8 @@ fn process_name() -> String {
 
 /// Takes expired leases away, whoever may be there to claim.
 async fn sweeping(coordinator: Arc<Coordinator>, stop: CancellationToken) {
-    while !waited(SWEEP, &stop).await {
+    let every = SWEEP.min(coordinator.settings().lease / 4);
+    while !waited(every, &stop).await {
         if let Err(error) = coordinator.sweep().await {
             tracing::warn!(%error, "could not sweep leases");
         }
@@ -269,6 +293,31 @@ async fn pruning(coordinator: Arc<Coordinator>, stop: CancellationToken) {
         }
         if waited(PRUNE, &stop).await {
             return;
+        }
+    }
+}
+
+/// Takes a renewed certificate up. What is wrong with one is said once, not each time.
+async fn renewing(certificate: Arc<Certificate>, stop: CancellationToken) {
+    let mut said = None;
+    while !waited(RENEW, &stop).await {
+        match certificate.renew() {
+            Ok(is_other) => {
+                said = None;
+                if is_other {
+                    tracing::info!("the certificate was renewed");
+                }
+            }
+            Err(error) => {
+                let error = Some(error.to_string());
+                if said != error {
+                    tracing::warn!(
+                        ?error,
+                        "cannot use the renewed certificate, keeping the old one"
+                    );
+                    said = error;
+                }
+            }
         }
     }
 }

@@ -1,24 +1,27 @@
-//! Reports of a server: files below one directory, each report in one of its name.
+//! Reports of a server: files below one directory, each report in one of its name; or in a bucket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{Path as InAddress, State};
-use axum::http::StatusCode;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use ejecta_core::experiment::ExperimentName;
 use ejecta_server::blobs::Blobs;
-use ejecta_server::publish::{self, Directory, OfLeases, Options, PublishError};
+use ejecta_server::orphans;
+use ejecta_server::publish::{
+    self, Bucket, Directory, OfLeases, Options, PublishError, Published, ReportSink,
+};
 use ejecta_server::reporter::{ReportError, ReportMaker};
+use ejecta_server::shelf::Shelf;
 use ejecta_server::store::{Filed, Store};
+use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::{line, live};
 use crate::error::Failure;
 use crate::run::report;
 
@@ -26,6 +29,7 @@ use crate::run::report;
 #[derive(Debug, Clone)]
 pub struct Files {
     directory: PathBuf,
+    shelf: Arc<Shelf>,
     address: Option<String>,
     public: String,
 }
@@ -39,6 +43,8 @@ impl Files {
         let directory = config.reports.directory.clone();
         fs_err::create_dir_all(&directory)
             .map_err(|e| Failure::to(format!("make the directory of reports: {e}")))?;
+        let shelf = Shelf::new(&directory)
+            .map_err(|e| Failure::to(format!("use the directory of reports: {e}")))?;
         let scheme = if config.tls.is_some() {
             "https"
         } else {
@@ -48,6 +54,7 @@ impl Files {
         let public = config.public_address.clone().unwrap_or_else(here);
         Ok(Self {
             directory,
+            shelf: Arc::new(shelf),
             address: config.reports.address.clone(),
             public: public.trim_end_matches('/').to_owned(),
         })
@@ -56,6 +63,11 @@ impl Files {
     /// Whether this server shows them itself.
     pub fn are_shown_here(&self) -> bool {
         self.address.is_none()
+    }
+
+    /// The directory of all of them.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The address of a report, with a slash at the end.
@@ -83,95 +95,100 @@ async fn to_directory(InAddress(name): InAddress<String>) -> Response {
     }
 }
 
-async fn index(State(files): State<Arc<Files>>, InAddress(name): InAddress<String>) -> Response {
-    send(&files, &name, publish::PAGE).await
+async fn index(
+    State(files): State<Arc<Files>>,
+    InAddress(name): InAddress<String>,
+    asked: HeaderMap,
+) -> Response {
+    send(&files, &name, publish::PAGE, &asked).await
 }
 
 async fn file(
     State(files): State<Arc<Files>>,
     InAddress((name, file)): InAddress<(String, String)>,
+    asked: HeaderMap,
 ) -> Response {
     let file = match file.ends_with('/') {
         true => format!("{file}{}", publish::PAGE),
         false => file,
     };
-    send(&files, &name, &file).await
+    send(&files, &name, &file, &asked).await
 }
 
-/// A path below a report, of which no part leads elsewhere.
-fn is_safe(file: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.+@".contains(&b);
-    file.split('/')
-        .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
-}
-
-async fn send(files: &Files, name: &str, file: &str) -> Response {
-    let Ok(name) = ExperimentName::new(name) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    if !is_safe(file) {
-        return StatusCode::NOT_FOUND.into_response();
+async fn send(files: &Files, name: &str, file: &str, asked: &HeaderMap) -> Response {
+    match ExperimentName::new(name) {
+        Ok(name) => files.shelf.send(&format!("{name}/{file}"), asked).await,
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
-    let path = files.directory.join(name.as_str()).join(file);
-    let bytes = match tokio::fs::read(&path).await {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-            if !matches!(error.kind(), NotFound | IsADirectory | NotADirectory) {
-                tracing::error!(path = %path.display(), %error, "cannot read a report");
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            }
-            return StatusCode::NOT_FOUND.into_response();
-        }
-    };
-    let kind = publish::kind_of(file);
-    let headers = [
-        (CONTENT_TYPE, kind.content_type),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CACHE_CONTROL, kind.cache_control),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src \
-             'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none'; \
-             frame-ancestors 'none'",
-        ),
-    ];
-    (headers, bytes).into_response()
 }
 
 /// Writes reports from the store and the logs.
+#[derive(Clone)]
 pub struct Reports {
     /// The results.
     pub store: Arc<dyn Store>,
     /// The logs.
     pub blobs: Blobs,
-    /// Where reports go.
+    /// Where reports go, unless there is a bucket.
     pub files: Files,
+    /// The bucket.
+    pub bucket: Option<Blobs>,
 }
 
 #[async_trait]
 impl ReportMaker for Reports {
     async fn make(&self, filed: &Filed) -> Result<String, ReportError> {
+        let (reports, filed) = (self.clone(), filed.clone());
+        aside(async move { reports.write(&filed).await }).await
+    }
+}
+
+/// On a thread of its own: judging and rendering is work of minutes, and those who answer requests
+/// have others to answer. It ends early where nobody waits for it any more.
+async fn aside<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ReportError>> + Send + 'static,
+) -> Result<T, ReportError> {
+    let unwanted = CancellationToken::new();
+    let _waiting = unwanted.clone().drop_guard();
+    let runtime = tokio::runtime::Handle::current();
+    let writing =
+        tokio::task::spawn_blocking(move || runtime.block_on(unwanted.run_until_cancelled(work)));
+    match writing.await {
+        Ok(Some(written)) => written,
+        Ok(None) => Err(broken_off("it was stopped", true)),
+        // A panic would be one again.
+        Err(error) => Err(broken_off(&error.to_string(), error.is_cancelled())),
+    }
+}
+
+fn broken_off(why: &str, transient: bool) -> ReportError {
+    ReportError {
+        message: format!("write the report: {why}"),
+        transient,
+    }
+}
+
+impl Reports {
+    async fn write(&self, filed: &Filed) -> Result<String, ReportError> {
         let name = &filed.experiment.name;
         let address = self.files.address_of(name);
-        let input = report::input(&*self.store, &filed.experiment).await;
-        let input = input.map_err(|e| failed(&e))?;
-        let gathered = publish::of_store(&*self.store, &input).await;
-        let logs = OfLeases {
-            blobs: self.blobs.clone(),
-            experiment: name.clone(),
-        };
-        let options = Options {
+        let whole = Options {
             publish_logs: true,
             archives: true,
             address: Some(address.clone()),
             earlier: Vec::new(),
         };
-        let sink =
-            Directory::new(self.files.directory.join(name.as_str())).map_err(|e| unwritten(&e))?;
-        let gathered = gathered.map_err(|e| unwritten(&e))?;
-        let published = publish::publish(gathered, &options, &logs, &sink).await;
-        let published = published.map_err(|e| unwritten(&e))?;
+        let published = match &self.bucket {
+            Some(bucket) => {
+                let bucket = Bucket::new(bucket.clone(), format!("{name}/"));
+                self.publish(filed, whole, &bucket).await?
+            }
+            None => {
+                let directory = directory(self.files.directory.join(name.as_str()))?;
+                self.publish(filed, whole, &directory).await?
+            }
+        };
+        live::remove(&self.files.directory, name).await;
         tracing::info!(
             experiment = %name,
             files = published.files,
@@ -179,8 +196,65 @@ impl ReportMaker for Reports {
             missing_logs = published.missing_logs,
             "report written"
         );
+        self.forget_orphans(name).await;
         Ok(address)
     }
+
+    /// Writes the pages of what is known so far into `directory`, without logs: those are still
+    /// with the agents, or will be beside the whole report.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    pub async fn preview(&self, filed: &Filed, directory: PathBuf) -> Result<(), ReportError> {
+        let (reports, filed) = (self.clone(), filed.clone());
+        let pages = Options {
+            publish_logs: false,
+            archives: false,
+            address: None,
+            earlier: Vec::new(),
+        };
+        let writing = async move {
+            let directory = self::directory(directory)?;
+            reports.publish(&filed, pages, &directory).await
+        };
+        aside(writing).await.map(drop)
+    }
+
+    async fn publish(
+        &self,
+        filed: &Filed,
+        options: Options,
+        sink: &dyn ReportSink,
+    ) -> Result<Published, ReportError> {
+        let name = &filed.experiment.name;
+        let earlier = line::earlier(&*self.store, filed, &self.files.directory).await?;
+        let options = Options { earlier, ..options };
+        let input = report::input(&*self.store, &filed.experiment).await;
+        let input = input.map_err(|e| failed(&e))?;
+        let gathered = publish::of_store(&*self.store, &input).await;
+        let logs = OfLeases {
+            blobs: self.blobs.clone(),
+            experiment: name.clone(),
+        };
+        let gathered = gathered.map_err(|e| unwritten(&e))?;
+        let published = publish::publish(gathered, &options, &logs, sink).await;
+        published.map_err(|e| unwritten(&e))
+    }
+
+    /// The report is there whether this can be done or not.
+    async fn forget_orphans(&self, name: &ExperimentName) {
+        match orphans::forget(&*self.store, &self.blobs, name).await {
+            Ok(0) => {}
+            Ok(logs) => tracing::info!(experiment = %name, logs, "forgot logs of no result"),
+            Err(error) => {
+                tracing::warn!(experiment = %name, %error, "could not look for logs of no result");
+            }
+        }
+    }
+}
+
+fn directory(path: PathBuf) -> Result<Directory, ReportError> {
+    Directory::new(path).map_err(|e| unwritten(&e))
 }
 
 fn failed(failure: &Failure) -> ReportError {
@@ -194,22 +268,5 @@ fn unwritten(error: &PublishError) -> ReportError {
     ReportError {
         transient: error.is_transient(),
         message: error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_path_leads_out_of_a_report() {
-        for good in ["index.html", "logs/a-1.0.0+x@1/lib-1-candidate.log"] {
-            assert!(is_safe(good), "{good}");
-        }
-        for bad in [
-            "", "/", "../x", "a/../b", "a//b", ".x", "a/.x", "a\\b", "ä", "a%2fb", "a\0",
-        ] {
-            assert!(!is_safe(bad), "{bad}");
-        }
     }
 }

@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use ejecta_test_support::github::{FakeGithub, Knock, Person, TOKEN, knock, signature};
+use ejecta_test_support::github::{
+    APP_ID, APP_KEY, FakeGithub, Knock, Person, TOKEN, knock, signature,
+};
 use ejecta_test_support::{Fleet, Lab, Process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Where all is said.
 pub const REPO: &str = "rust-lang/rust";
@@ -38,6 +40,11 @@ pub fn bob() -> Person {
     Person::new(2, "bob")
 }
 
+/// In the Rust project's data of teams.
+pub fn carol() -> Person {
+    Person::new(3, "carol")
+}
+
 /// Nobody we know.
 pub fn mallory() -> Person {
     Person::new(66, "mallory")
@@ -55,12 +62,34 @@ pub struct Stage {
     server: Option<Process>,
     agent: Option<Process>,
     deliveries: u32,
+    /// The bot's login.
+    bot: &'static str,
 }
 
+/// How the bot shows GitHub who it is.
+#[derive(Debug, Clone, Copy)]
+enum Identity {
+    User,
+    App,
+}
+
+/// Where the Rust project's data of teams is, on the fake GitHub.
+const TEAM_DATA: &str = "/v1/permissions/crater.json";
+
 /// The part of the configuration that is the bot's.
-fn config(lab: &Lab, github: &FakeGithub) -> String {
+fn config(lab: &Lab, github: &FakeGithub, identity: Identity) -> String {
     lab.write("webhook-secret", SECRET);
-    lab.write("github-token", TOKEN);
+    let identity = match identity {
+        Identity::User => {
+            lab.write("github-token", TOKEN);
+            "token_file = \"github-token\"".to_owned()
+        }
+        Identity::App => {
+            lab.write("app.pem", APP_KEY);
+            format!("app_id = {APP_ID:?}\napp_key_file = \"app.pem\"")
+        }
+    };
+    let url = github.url();
     format!(
         r#"
 [bot]
@@ -68,12 +97,13 @@ name = "ejecta"
 repositories = ["{REPO}"]
 web = "https://ejecta.example"
 [bot.github]
-api = "{}"
+api = "{url}"
 webhook_secret_file = "webhook-secret"
-token_file = "github-token"
+{identity}
 [bot.acl]
 users = ["alice"]
 teams = ["rust-lang/compiler"]
+team_data = ["{url}{TEAM_DATA}"]
 [bot.labels]
 queued = "S-waiting-on-ejecta"
 completed = "S-waiting-on-review"
@@ -85,15 +115,24 @@ crates = "list:passes"
 [bot.pace]
 pause_ms = 0
 look_ms = 100
+progress_seconds = 1
 hold_ms = 3000
-"#,
-        github.url()
+"#
     )
 }
 
 impl Stage {
     /// A server without agents: experiments wait.
     pub fn new() -> Self {
+        Self::start(Identity::User)
+    }
+
+    /// The same where the bot is an App.
+    pub fn of_app() -> Self {
+        Self::start(Identity::App)
+    }
+
+    fn start(identity: Identity) -> Self {
         let lab = Lab::new(env!("CARGO_BIN_EXE_ejecta"));
         let github = FakeGithub::start("ejecta-bot");
         // The server's clock is the machine's.
@@ -103,7 +142,8 @@ impl Stage {
         github.open(REPO, PR, Some(HEAD));
         github.open(REPO, ISSUE, None);
         github.team("rust-lang", "compiler", &[&bob()]);
-        let more = config(&lab, &github);
+        team_data(&github, &[&carol()]);
+        let more = config(&lab, &github, identity);
         let fleet = Fleet::new(lab, None, &more);
         let server = Some(fleet.server());
         Self {
@@ -112,12 +152,27 @@ impl Stage {
             server,
             agent: None,
             deliveries: 0,
+            bot: match identity {
+                Identity::User => "ejecta-bot",
+                Identity::App => "ejecta-bot[bot]",
+            },
         }
     }
 
     /// An agent comes.
     pub fn agent(&mut self) {
-        self.agent = Some(self.fleet.agent("one", &["--jobs", "1"]));
+        self.agent_with(&[]);
+    }
+
+    /// An agent comes, with more options.
+    pub fn agent_with(&mut self, more: &[&str]) {
+        let args = [&["--jobs", "1"], more].concat();
+        self.agent = Some(self.fleet.agent("one", &args));
+    }
+
+    /// The Rust project's data of teams name these from now on.
+    pub fn team_data(&self, members: &[&Person]) {
+        team_data(&self.github, members);
     }
 
     /// The same after a try build of what the pull request is at.
@@ -207,7 +262,7 @@ impl Stage {
     /// What the bot says in a thread now, without the line that nobody sees.
     pub fn said_in(&self, number: u64) -> Vec<String> {
         let comments = self.github.comments(REPO, number).into_iter();
-        let ours = comments.filter(|c| c.author == "ejecta-bot");
+        let ours = comments.filter(|c| c.author == self.bot);
         let visible = |body: String| body.split_once('\n').map(|(_, text)| text.to_owned());
         ours.filter_map(|c| visible(without_port(&c.body)))
             .collect()
@@ -218,7 +273,7 @@ impl Stage {
     pub fn thread(&self) -> String {
         // A label comes after the comment that it goes with.
         let said = self.said().concat();
-        if ["is completed", "is aborted", "was aborted"]
+        if ["is completed", "is aborted", "was aborted", "has failed"]
             .iter()
             .any(|end| said.contains(end))
         {
@@ -248,7 +303,7 @@ impl Stage {
         let mut marks: BTreeMap<String, usize> = BTreeMap::new();
         for number in [PR, ISSUE] {
             for comment in self.github.comments(REPO, number) {
-                if comment.author == "ejecta-bot" {
+                if comment.author == self.bot {
                     let mark = comment.body.lines().next().expect("a line").to_owned();
                     *marks.entry(mark).or_default() += 1;
                 }
@@ -256,6 +311,11 @@ impl Stage {
         }
         assert!(marks.values().all(|times| *times == 1), "{marks:?}");
     }
+}
+
+fn team_data(github: &FakeGithub, members: &[&Person]) {
+    let ids: Vec<u64> = members.iter().map(|person| person.id).collect();
+    github.document(TEAM_DATA, json!({"github_ids": ids}));
 }
 
 /// Text with addresses of servers on this machine, whose ports are other ones each time, as

@@ -109,6 +109,7 @@ impl JobContext {
             logs: Vec::new(),
             lockfiles: Vec::new(),
             notes: Vec::new(),
+            repository: None,
             preparation: Usage::default(),
         };
         let variant = Variant {
@@ -185,6 +186,7 @@ struct Job<'a> {
     logs: Vec<LogFile>,
     lockfiles: Vec<ejecta_core::outcome::Lockfile>,
     notes: Vec<String>,
+    repository: Option<String>,
     preparation: Usage,
 }
 
@@ -230,6 +232,7 @@ impl Job<'_> {
             unprepared: None,
             lockfiles: self.lockfiles,
             notes: self.notes,
+            repository: self.repository,
             runs,
             preparation: self.preparation,
         };

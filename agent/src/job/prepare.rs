@@ -11,6 +11,7 @@ use ejecta_core::krate::Source;
 use ejecta_core::lockfile;
 use ejecta_core::manifest;
 use ejecta_core::outcome::{Lockfile, LockfileOrigin, Side, Unprepared, UnpreparedReason};
+use ejecta_core::package::Package;
 use ejecta_core::rust_version;
 use ejecta_core::workspace::{self, Fitted};
 use ejecta_registry::{RegistryError, SourceError};
@@ -122,10 +123,12 @@ impl Job<'_> {
         let fitted = or_unprepared!(self.fit(&dir, &member, variant)?);
         let own = fitted.manifests.get(&member).map_or("", String::as_str);
         let mode = self.context.config.mode.spec();
+        let workspace = fitted.manifests.get(&fitted.root).map(String::as_str);
         if mode.runs_cargo() {
-            let workspace = fitted.manifests.get(&fitted.root);
-            or_unprepared!(self.old_enough(own, workspace.map(String::as_str)));
+            or_unprepared!(self.old_enough(own, workspace));
         }
+        let package = Package::read(own, workspace);
+        self.repository = package.and_then(|p| p.repository().map(str::to_owned));
         let docs_rs = mode.docs_rs.then(|| self.docs_rs(own));
         for (path, text) in &fitted.manifests {
             dir.write_source(&in_dir(path, "Cargo.toml"), text)?;

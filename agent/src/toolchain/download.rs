@@ -7,7 +7,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ejecta_registry::RetryPolicy;
+use ejecta_registry::{RetryPolicy, with_causes};
 use fs_err as fs;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
@@ -107,7 +107,7 @@ impl Downloader {
         // A proxy cannot reach a server on this machine's loopback.
         let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
         let builder = if local { builder.no_proxy() } else { builder };
-        let http = builder.build().map_err(|e| e.to_string())?;
+        let http = builder.build().map_err(|e| with_causes(&e))?;
         Ok(Self { http, retry })
     }
 

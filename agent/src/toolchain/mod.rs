@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use ejecta_core::mode::{Mode, StepKind};
 use ejecta_core::outcome::Side;
+use ejecta_core::protocol::Fault;
 use ejecta_core::toolchain::{ToolchainInfo, ToolchainSource, ToolchainSpec};
 
 pub use archive::ArchiveError;
@@ -128,6 +129,15 @@ pub enum ToolchainError {
 }
 
 impl ToolchainError {
+    /// Whether it was asked for something that there is not, on whatever machine.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::NotBuilt { .. } | Self::NotServed { .. } => Fault::Experiment,
+            Self::Install { message, .. } if rustup::knows_no_such(message) => Fault::Experiment,
+            _ => Fault::Agent,
+        }
+    }
+
     /// What the user can do.
     pub fn hint(&self) -> String {
         match self {
@@ -146,8 +156,9 @@ impl ToolchainError {
             Self::Directory { .. } => "name the directory that holds `bin/rustc` and `bin/cargo`",
             Self::Lacks { hint, .. } => hint,
             Self::NotBuilt { .. } => {
-                "builds of commits are kept for some months, and a try build is one only once it \
-                 was made; `--toolchain-server` names another server"
+                "builds of commits are kept for some months, and a try build has one once it is \
+                 through: wait for it, or have a new one made; `--toolchain-server` names another \
+                 server"
             }
             Self::NotServed { .. } => "not everything is built of every commit; try another one",
             Self::Download { .. } => {

@@ -30,6 +30,11 @@ pub(super) async fn locate(name: &str) -> Result<PathBuf, ToolchainError> {
     Ok(toolchain_of(&rustc))
 }
 
+/// Whether rustup's last line says that there is no toolchain of that name, anywhere.
+pub(super) fn knows_no_such(said: &str) -> bool {
+    said.starts_with("no release found for") || said.contains("invalid toolchain name")
+}
+
 /// Adds a `component` or a `target`.
 pub(super) async fn add(name: &str, kind: &str, what: &str) -> Result<(), ToolchainError> {
     tracing::info!(

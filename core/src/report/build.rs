@@ -18,6 +18,7 @@ use crate::mode::Scope;
 use crate::outcome::{
     Diagnostic, JobRecord, Reason, Run, Side, StepOutcome, UnitOutcome, UnitStatus, Unprepared,
 };
+use crate::package::is_address;
 use crate::plan::Skip;
 use crate::protocol::LogFile;
 use crate::toolchain::{ToolchainInfo, ToolchainSpec};
@@ -225,6 +226,7 @@ fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Vec<Caus
         name: krate.name.clone(),
         version: krate.version.clone(),
         source: krate.source.clone(),
+        repository: repository(record),
         verdict,
         covered: tiers.iter().any(|t| t.covered),
         baseline: side(Side::Baseline),
@@ -243,6 +245,12 @@ fn krate(entry: &Entry, scope: Scope, limits: &Limits) -> (CrateResult, Vec<Caus
     };
     let causes = record.map_or_else(Vec::new, |record| causes(krate, record, &result));
     (result, causes)
+}
+
+/// An agent's word of it counts as little as the author's.
+fn repository(record: Option<&JobRecord>) -> Option<String> {
+    let address = record?.repository.as_ref();
+    address.filter(|text| is_address(text)).cloned()
 }
 
 fn verdict(skipped: Option<&Skip>, tiers: &[TierResult]) -> Verdict {

@@ -21,7 +21,9 @@ pub mod text;
 mod words;
 
 pub use build::{Collector, experiment_info, members};
-pub use words::{coverage, duration, first_error, incomplete, link, meaning, one_line};
+pub use words::{
+    count_of, coverage, duration, first_error, grouped, incomplete, link, meaning, one_line,
+};
 
 use std::collections::BTreeMap;
 

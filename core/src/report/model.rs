@@ -240,6 +240,9 @@ pub struct CrateResult {
     pub version: Version,
     /// Where the source is.
     pub source: Source,
+    /// Where the author says that the repository is: an address of the web.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// The verdict over all tiers.
     pub verdict: Verdict,
     /// Whether it counts for the coverage.

@@ -25,8 +25,8 @@ pub(crate) fn coverage_of(overall: &Overall) -> String {
 }
 
 fn share_of(share: f64, all: u64) -> String {
-    let crates = if all == 1 { "crate" } else { "crates" };
-    format!("{} of {all} {crates} compared", percent(share))
+    let crates = count_of(all, "crate", "crates");
+    format!("{} of {crates} compared", percent(share))
 }
 
 /// A share in percent, rounded down to tenths, so that 100 % means all.
@@ -58,14 +58,27 @@ pub(crate) fn incomplete_of(overall: &Overall) -> Option<String> {
     (!parts.is_empty()).then(|| format!("incomplete: {}", parts.join(", ")))
 }
 
-/// `1 crate`, `2 crates`.
-pub(crate) fn count_of(n: u64, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
+/// `1 crate`, `2,000 crates`.
+pub fn count_of(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
 }
 
-/// `1 crate`, `2 crates`.
+/// `1 crate`, `2,000 crates`.
 pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
+    count_of(n as u64, one, many)
+}
+
+/// `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// `0.4 s`, `3 min 20 s`, `2 h 5 min`.

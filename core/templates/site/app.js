@@ -107,79 +107,87 @@
     const shards = new Array(shardCount);
     const perShard = Number(form.dataset.perShard);
     let loaded = 0, failed = 0;
-    let found = new Uint32Array(0), page = 0;
+    let found = new Uint32Array(0), page = 0, shown = 0, longest = null;
     const input = id("q"), rows = id("rows"), count = id("count");
     const checks = [...form.querySelectorAll("input[type=checkbox]")];
+
+    const codes = (text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0) - 97);
 
     function prepare(data) {
       const names = data.names.split("\n");
       const text = `\n${data.names.toLowerCase().replaceAll("-", "_")}\n`;
       const starts = new Uint32Array(names.length);
       for (let i = 0, at = 1; i < names.length; i++) { starts[i] = at; at += names[i].length + 1; }
-      return { names, text, starts, rest: data.rest.split("\n"), verdicts: data.verdicts,
-        reasons: data.reasons, times: data.times, at: data.at };
-    }
-
-    function line(starts, at) {
-      let low = 0, high = starts.length - 1;
-      while (low < high) {
-        const middle = (low + high + 1) >> 1;
-        if (starts[middle] <= at) low = middle; else high = middle - 1;
-      }
-      return low;
+      return { names, text, starts, rest: data.rest.split("\n"), verdicts: codes(data.verdicts),
+        reasons: codes(data.reasons), times: Uint32Array.from(data.times), at: data.at };
     }
 
     function choice() {
       const words = input.value.trim().toLowerCase().replaceAll("-", "_").split(/[\s@]+/);
+      const chosen = checks.filter((c) => c.checked).map((c) => c.value);
       return { name: words[0], version: (words[1] || "").replaceAll("_", "-"),
-        verdicts: new Set(checks.filter((c) => c.checked).map((c) => String.fromCharCode(97 + verdicts.indexOf(c.value)))),
-        reason: id("reason").value === "" ? "" : String.fromCharCode(97 + reasons.indexOf(id("reason").value)),
+        verdicts: verdicts.map((verdict) => chosen.length === 0 || chosen.includes(verdict)),
+        reason: id("reason").value === "" ? -1 : reasons.indexOf(id("reason").value),
         sort: id("sort").value };
     }
 
-    // Rows that fit go into a bucket each: how well the name fits, then the verdict. Within one they
-    // stay in the order of their names, so that nothing has to be sorted.
+    // Each row that fits has a group: how well its name fits, then its verdict. Within a group rows
+    // stay in the order of their names, so that nothing has to be sorted; 0 does not fit.
     function find() {
-      const want = choice();
-      const buckets = Array.from({ length: 3 * verdicts.length }, () => []);
-      const filtered = want.verdicts.size > 0 || want.reason !== "" || want.version !== "";
-      const fits = (shard, row) => !filtered || (
-        (want.verdicts.size === 0 || want.verdicts.has(shard.verdicts[row])) &&
-        (want.reason === "" || shard.reasons[row] === want.reason) &&
-        (want.version === "" || shard.rest[row].startsWith(want.version)));
-      const byName = want.sort === "name";
-      const put = (n, shard, row, rank) => {
-        const verdict = byName ? 0 : shard.verdicts.charCodeAt(row) - 97;
-        buckets[rank * verdicts.length + verdict].push(n * perShard + row);
+      const want = choice(), kinds = verdicts.length, byName = want.sort === "name";
+      const groups = new Uint8Array(shardCount * perShard);
+      const sizes = new Uint32Array(3 * kinds + 1);
+      const put = (shard, n, row, rank) => {
+        const verdict = shard.verdicts[row];
+        if (!want.verdicts[verdict] || (want.reason >= 0 && shard.reasons[row] !== want.reason) ||
+          (want.version !== "" && !shard.rest[row].startsWith(want.version))) return;
+        const group = 1 + rank * kinds + (byName ? 0 : verdict);
+        groups[n * perShard + row] = group;
+        sizes[group]++;
       };
       shards.forEach((shard, n) => {
         if (!shard) return;
-        const { text, starts, names } = shard;
+        const { text, starts } = shard;
         if (want.name === "") {
-          for (let row = 0; row < names.length; row++) if (fits(shard, row)) put(n, shard, row, 0);
+          for (let row = 0; row < starts.length; row++) put(shard, n, row, 0);
           return;
         }
-        let at = text.indexOf(want.name, 0);
+        let row = 0, at = text.indexOf(want.name, 0);
         while (at >= 0) {
-          const row = line(starts, at);
-          if (fits(shard, row)) {
-            const first = at === starts[row];
-            const whole = first && text[at + want.name.length] === "\n";
-            put(n, shard, row, whole ? 0 : first ? 1 : 2);
-          }
+          while (row + 1 < starts.length && starts[row + 1] <= at) row++;
+          const first = at === starts[row];
+          const whole = first && text[at + want.name.length] === "\n";
+          put(shard, n, row, whole ? 0 : first ? 1 : 2);
           if (row + 1 === starts.length) break;
           at = text.indexOf(want.name, starts[row + 1]);
         }
       });
-      found = new Uint32Array(buckets.reduce((sum, bucket) => sum + bucket.length, 0));
-      let filled = 0;
-      for (const bucket of buckets) { found.set(bucket, filled); filled += bucket.length; }
-      if (want.sort === "time") {
-        const keys = new Float64Array(found.length);
-        found.forEach((row, i) => { keys[i] = (134217728 - shards[Math.floor(row / perShard)].times[row % perShard]) * 16777216 + row; });
-        keys.sort();
-        keys.forEach((key, i) => { found[i] = key % 16777216; });
+      const ends = new Uint32Array(sizes.length);
+      for (let group = 1; group < sizes.length; group++) ends[group] = ends[group - 1] + sizes[group - 1];
+      found = new Uint32Array(ends[ends.length - 1] + sizes[sizes.length - 1]);
+      if (want.sort === "time" && longest) {
+        for (let i = 0, filled = 0; filled < found.length; i++) if (groups[longest[i]] > 0) found[filled++] = longest[i];
+        return;
       }
+      for (let row = 0; row < groups.length; row++) if (groups[row] > 0) found[ends[groups[row]]++] = row;
+      if (want.sort === "time") sortByTime(found);
+    }
+
+    function sortByTime(list) {
+      const keys = new Float64Array(list.length);
+      list.forEach((row, i) => { keys[i] = (134217728 - shards[Math.floor(row / perShard)].times[row % perShard]) * 16777216 + row; });
+      keys.sort();
+      keys.forEach((key, i) => { list[i] = key % 16777216; });
+      return list;
+    }
+
+    // Sorting all crates takes longer than anybody should wait for a letter: it is done once, when
+    // all of the index is there.
+    function rank() {
+      const all = new Uint32Array(shards.reduce((sum, shard) => sum + (shard ? shard.names.length : 0), 0));
+      let filled = 0;
+      shards.forEach((shard, n) => { for (let row = 0; shard && row < shard.names.length; row++) all[filled++] = n * perShard + row; });
+      longest = sortByTime(all);
     }
 
     function seconds(tenths) {
@@ -200,7 +208,7 @@
     function drawRow(global) {
       const shard = shards[Math.floor(global / perShard)], row = global % perShard;
       const name = shard.names[row], rest = shard.rest[row];
-      const crate = `${name}-${rest}`, verdict = verdicts[shard.verdicts.charCodeAt(row) - 97];
+      const crate = `${name}-${rest}`, verdict = verdicts[shard.verdicts[row]];
       const made = document.createElement("tr");
       const head = document.createElement("th");
       head.scope = "row";
@@ -219,7 +227,7 @@
       if (dot) tag.append(dot.parentNode.cloneNode(true));
       tag.append(verdict);
       cell(made, "").append(tag);
-      const reason = reasons[shard.reasons.charCodeAt(row) - 97];
+      const reason = reasons[shard.reasons[row]];
       cell(made, reason === "none" ? "" : reason);
       cell(made, shard.times[row] ? seconds(shard.times[row]) : "", "n");
       return made;
@@ -227,14 +235,16 @@
 
     function draw() {
       const last = Math.max(0, Math.ceil(found.length / PER_PAGE) - 1);
-      page = Math.min(page, last);
-      const part = found.subarray(page * PER_PAGE, (page + 1) * PER_PAGE);
+      // A page that an address names may be there only when all of the index is.
+      shown = Math.min(page, last);
+      if (loaded + failed === shardCount) page = shown;
+      const part = found.subarray(shown * PER_PAGE, (shown + 1) * PER_PAGE);
       rows.replaceChildren(...Array.from(part, drawRow));
       id("found").hidden = found.length === 0;
       id("pager").hidden = last === 0;
-      id("page").textContent = `page ${number(page + 1)} of ${number(last + 1)}`;
-      id("prev").disabled = page === 0;
-      id("next").disabled = page === last;
+      id("page").textContent = `page ${number(shown + 1)} of ${number(last + 1)}`;
+      id("prev").disabled = shown === 0;
+      id("next").disabled = shown === last;
       const crates = found.length === 1 ? "1 crate" : `${number(found.length)} crates`;
       const missing = failed > 0 ? `; ${failed} parts of the index could not be had` : "";
       count.textContent = loaded + failed < shardCount
@@ -266,7 +276,7 @@
     }
 
     function changed() { page = 0; find(); draw(); keep(); }
-    function turn(by) { page = Math.max(0, page + by); draw(); keep(); }
+    function turn(by) { page = Math.max(0, shown + by); draw(); keep(); }
 
     form.hidden = false;
     restore();
@@ -298,6 +308,7 @@
         shards[n] = data;
         loaded++;
       } catch { failed++; }
+      if (loaded + failed === shardCount) rank();
       const now = performance.now();
       if (loaded + failed === shardCount || now - drawn > 300) { drawn = now; find(); draw(); }
     }

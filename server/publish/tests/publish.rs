@@ -1,5 +1,7 @@
 //! Whole reports in a directory, of synthetic experiments.
 
+#[path = "../examples/report_scale/logs.rs"]
+mod logs;
 #[path = "../examples/report_scale/synthetic.rs"]
 mod synthetic;
 
@@ -45,7 +47,7 @@ fn options() -> Options {
 fn write(crates: u64, dir: &Path) -> (Published, Input) {
     let (gathered, input) = gathered(crates);
     let sink = Directory::new(dir).expect("writable");
-    let logs = synthetic::SyntheticLogs;
+    let logs = logs::SyntheticLogs;
     let published = at_once(publish(gathered, &options(), &logs, &sink)).expect("published");
     (published, input)
 }
@@ -348,7 +350,7 @@ impl ReportSink for Memory {
 fn where_headers_are_kept_texts_are_compressed_and_the_first_page_comes_last() {
     let (gathered, input) = gathered(60);
     let sink = Memory::default();
-    let logs = synthetic::SyntheticLogs;
+    let logs = logs::SyntheticLogs;
     at_once(publish(gathered, &options(), &logs, &sink)).expect("published");
     let all = sink.0.into_inner().expect("whole");
     assert_eq!(all.last().expect("files").0, "index.html");

@@ -305,6 +305,6 @@ pub fn view(shown: Shown) -> ExperimentView {
         starts: shown.estimate.starts,
         ends: shown.estimate.ends,
         report: shown.report,
-        problem: shown.problem,
+        problem: shown.problem.or(shown.in_vain),
     }
 }

@@ -25,14 +25,14 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use crate::auth::{Gate, Refused, bearer};
 use crate::coordinator::Coordinator;
 use crate::experiments::Experiments;
 use crate::front::Front;
+use crate::serve::{self, Connections};
 use crate::watch::{self, Watch};
 use limits::Meter;
 
@@ -46,8 +46,6 @@ pub const MAX_SUBMIT_BYTES: usize = 64 * 1024 * 1024;
 pub const MAX_PLAN_BYTES: usize = 16 * 1024 * 1024;
 /// The largest body of any other request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
-/// How long requests that are under way may take once the server shuts down.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// An API that is put together.
 pub struct Service {
@@ -181,39 +179,13 @@ pub async fn serve(
         shutdown.await;
         coordinator.stop();
     };
-    serve_router(Front::plain(listener)?, router, shutdown).await
-}
-
-/// Serves `router` on `front` until `shutdown` ends; then takes no more requests, and waits a while
-/// for those that are under way.
-///
-/// # Errors
-/// The listener's own.
-pub async fn serve_router(
-    front: Front,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    // That is how the other side's address is known to handlers.
-    let listener = front.tap_io(|_| ());
-    let (stopping, stopped) = oneshot::channel();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
-        shutdown.await;
-        let _ = stopping.send(());
-    });
-    let grace_is_over = async move {
-        // An error means that the server is gone, and then nobody waits here.
-        let _ = stopped.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        ended = server.into_future() => ended,
-        () = grace_is_over => {
-            tracing::warn!(grace_s = GRACE.as_secs(), "requests did not end in time and are cut off");
-            Ok(())
-        }
-    }
+    serve::serve(
+        Front::plain(listener)?,
+        router,
+        Connections::default(),
+        shutdown,
+    )
+    .await
 }
 
 /// What it takes to know who is there, and whether there is room for them.

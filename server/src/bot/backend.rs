@@ -84,6 +84,8 @@ pub struct Queued {
     pub place: u32,
     /// When it will probably start; `None` where nobody knows.
     pub starts: Option<Timestamp>,
+    /// What keeps it from starting.
+    pub problem: Option<String>,
 }
 
 /// How far an experiment is.
@@ -237,6 +239,8 @@ pub enum News {
         total: u64,
         /// When it will probably end.
         ends: Option<Timestamp>,
+        /// What keeps it from getting on, for now.
+        problem: Option<String>,
     },
     /// Scope `lib` is through over the whole selection, and scope `all` is not.
     LibFinished(Box<Summary>),
@@ -256,8 +260,6 @@ pub enum News {
 /// Who has to do something after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Nobody: it is tried again by itself.
-    Nobody,
     /// Whoever asked for the experiment, and this is what.
     Author(String),
     /// Those who run the server.

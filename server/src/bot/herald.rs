@@ -163,7 +163,8 @@ impl Herald {
                     return Ok(());
                 };
                 let what = what.unwrap_or_else(|| "nobody has written down why".to_owned());
-                let act = Act::Operators;
+                let remedy = self.text(name, facts::REMEDY).await?;
+                let act = remedy.map_or(Act::Operators, Act::Author);
                 self.say(one, News::Failed { what, act }).await?;
             }
         }
@@ -210,14 +211,14 @@ impl Herald {
         one: &Untold,
         key: &str,
     ) -> Result<Option<Option<String>>, HeraldError> {
-        let fact = self
-            .experiments
-            .store()
-            .fact(&one.followed.name, key)
-            .await?;
-        let fact = fact.and_then(|value| value.as_str().map(str::to_owned));
+        let fact = self.text(&one.followed.name, key).await?;
         let age = (self.clock)().duration_since(one.since).unsigned_abs();
         Ok((fact.is_some() || age >= AWAITED).then_some(fact))
+    }
+
+    async fn text(&self, name: &ExperimentName, key: &str) -> Result<Option<String>, HeraldError> {
+        let fact = self.experiments.store().fact(name, key).await?;
+        Ok(fact.and_then(|value| value.as_str().map(str::to_owned)))
     }
 
     async fn wants_progress(&self, name: &ExperimentName) -> bool {
@@ -240,6 +241,7 @@ fn progress(shown: &Shown) -> News {
             done: shown.counts.finished() + shown.counts.errors(),
             total: shown.counts.total(),
             ends: shown.estimate.ends,
+            problem: shown.problem.clone(),
         },
     }
 }

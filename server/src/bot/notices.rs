@@ -62,8 +62,15 @@ impl Scribe {
         let ended = |stage| edit(progress(name), self.answers.ended(name, about, stage));
         match news {
             News::Moved(queued) => vec![edit(progress(name), self.answers.queued(queued, about))],
-            News::Running { done, total, ends } => {
-                let body = self.answers.running(name, about, (*done, *total), *ends);
+            News::Running {
+                done,
+                total,
+                ends,
+                problem,
+            } => {
+                let answers = &self.answers;
+                let problem = problem.as_deref();
+                let body = answers.running(name, about, (*done, *total), *ends, problem);
                 let label = label(self.labels.running.as_ref());
                 [say(progress(name), body)]
                     .into_iter()

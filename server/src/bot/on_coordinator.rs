@@ -76,6 +76,7 @@ pub(super) fn queued(shown: &Shown) -> Queued {
         name: shown.filed.experiment.name.clone(),
         place: shown.place.unwrap_or(1),
         starts: shown.estimate.starts,
+        problem: shown.problem.clone(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Looking at experiments: how far each is, its place in the queue, and what is to be expected of it.
 
+use ejecta_core::capability::Capabilities;
 use ejecta_core::estimate::{self, Ahead, Estimate};
 use ejecta_core::lifecycle::State;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{ExperimentError, Experiments};
+use super::{ExperimentError, Experiments, unmet};
 use crate::facts;
 use crate::store::{Counts, Filed, Filter, Order, VerdictCounts};
 
@@ -29,12 +30,23 @@ pub struct Shown {
     pub report: Option<String>,
     /// What keeps it from getting on, or ended it.
     pub problem: Option<String>,
+    /// What it waits for in vain now: nothing that is written down, as an agent may come any moment.
+    pub in_vain: Option<String>,
+}
+
+impl Shown {
+    /// What people are told who look at it now.
+    pub fn trouble(&self) -> Option<&str> {
+        self.problem.as_deref().or(self.in_vain.as_deref())
+    }
 }
 
 /// What runs and waits, in the order in which the queue takes it.
 pub(super) struct Line {
     pub(super) all: Vec<InLine>,
     estimates: Vec<Estimate>,
+    /// What agents that are alive can do; empty where nothing in line asks for anything.
+    alive: Vec<Capabilities>,
 }
 
 pub(super) struct InLine {
@@ -78,7 +90,24 @@ impl Experiments {
         };
         let ahead: Vec<Ahead> = all.iter().map(InLine::ahead).collect();
         let estimates = estimate::estimates(&ahead, measured, now);
-        Ok(Line { all, estimates })
+        let asks = |one: &InLine| !one.filed.requirements.is_empty();
+        let alive = match all.iter().any(asks) {
+            true => self.alive(now).await?,
+            false => Vec::new(),
+        };
+        Ok(Line {
+            all,
+            estimates,
+            alive,
+        })
+    }
+
+    /// What the agents can do that were heard of within a lease's time.
+    async fn alive(&self, now: Timestamp) -> Result<Vec<Capabilities>, ExperimentError> {
+        let since = now.checked_sub(self.lease).unwrap_or(Timestamp::MIN);
+        let agents = self.store.agents().await?.into_iter();
+        let alive = agents.filter(|agent| agent.seen >= since);
+        Ok(alive.map(|agent| agent.capabilities).collect())
     }
 
     /// The rate at which the newest finished experiments were worked on.
@@ -111,6 +140,9 @@ impl Experiments {
             let before = line.all[..at].iter().filter(is_queued).count();
             u32::try_from(before + 1).unwrap_or(u32::MAX)
         });
+        let waits = |at: usize| line.all[at].counts.tiers.iter().any(|tier| tier.queued > 0);
+        let in_vain = at.filter(|at| waits(*at));
+        let in_vain = in_vain.and_then(|_| unmet(&filed.requirements, &line.alive));
         let text = |fact: Option<Value>| fact.as_ref().and_then(Value::as_str).map(str::to_owned);
         Ok(Shown {
             counts: match at {
@@ -122,6 +154,7 @@ impl Experiments {
             estimate: at.map(|at| line.estimates[at]).unwrap_or_default(),
             report: text(self.store.fact(&name, facts::REPORT).await?),
             problem: text(self.store.fact(&name, facts::PROBLEM).await?),
+            in_vain,
             filed,
         })
     }

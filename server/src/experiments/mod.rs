@@ -7,9 +7,11 @@
 mod error;
 mod line;
 mod request;
+mod unmet;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ejecta_core::experiment::{Config, Experiment, ExperimentName};
 use ejecta_core::lifecycle::{Change, Edited, State, may_edit};
@@ -19,7 +21,7 @@ use ejecta_core::{client, log};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::coordinator::Clock;
+use crate::coordinator::{Clock, Settings};
 use crate::facts;
 use crate::planning::{PlanRequest, Planned, Planner};
 use crate::store::{
@@ -30,6 +32,7 @@ use crate::store::{
 pub use error::ExperimentError;
 pub use line::Shown;
 pub use request::{Changes, New, Retry};
+pub use unmet::unmet;
 
 /// How many names are tried for a retry that has none.
 const NAMES: u32 = 1000;
@@ -60,6 +63,7 @@ pub struct Experiments {
     store: Arc<dyn Store>,
     planner: Arc<dyn Planner>,
     clock: Clock,
+    lease: Duration,
 }
 
 impl Experiments {
@@ -69,7 +73,15 @@ impl Experiments {
             store,
             planner,
             clock,
+            lease: Settings::default().lease,
         }
+    }
+
+    /// With another time after which an agent that is not heard of is not alive: that of a lease.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
     }
 
     /// The store that they are in.

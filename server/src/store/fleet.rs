@@ -35,12 +35,12 @@ pub struct TokenRecord {
 }
 
 /// That an agent was heard of.
-#[derive(Debug, Clone, Copy)]
-pub struct Sighting<'a> {
+#[derive(Debug, Clone)]
+pub struct Sighting {
     /// Its name.
-    pub agent: &'a str,
+    pub agent: String,
     /// What it can do, if it said so; an agent of which that was never heard is not kept.
-    pub capabilities: Option<&'a Capabilities>,
+    pub capabilities: Option<Capabilities>,
     /// When.
     pub now: Timestamp,
 }

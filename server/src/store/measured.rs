@@ -126,11 +126,11 @@ impl Store for Measured {
         timed!(self.facts(name))
     }
 
-    async fn claim(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
         timed!(self.claim(claim))
     }
 
-    async fn heartbeat(&self, beats: &Beats<'_>) -> Result<Heartbeat, StoreError> {
+    async fn heartbeat(&self, beats: Beats) -> Result<Heartbeat, StoreError> {
         timed!(self.heartbeat(beats))
     }
 
@@ -236,7 +236,7 @@ impl Store for Measured {
         timed!(self.touch_token(id, now))
     }
 
-    async fn see_agent(&self, sighting: &Sighting<'_>) -> Result<(), StoreError> {
+    async fn see_agent(&self, sighting: Sighting) -> Result<(), StoreError> {
         timed!(self.see_agent(sighting))
     }
 

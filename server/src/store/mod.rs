@@ -137,16 +137,16 @@ pub trait Store: Send + Sync {
 
     // ---- the queue
 
-    /// Takes expired leases away, then grants jobs of experiments whose requirements the agent
-    /// meets, shared by [`ejecta_core::queue::share`]; within an experiment tier by tier, then
-    /// those that were tried least (so that a job which fails us holds up no other), then in the
-    /// plan's order. Jobs of a size class for which the agent has not the memory are left, and so
-    /// are those that are for others ([`ejecta_core::queue::is_for_others`]).
-    async fn claim(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError>;
+    /// Takes leases away that have expired by a time, then grants jobs of experiments whose
+    /// requirements the agent meets, shared by [`ejecta_core::queue::share`]; within an experiment
+    /// tier by tier, then those that were tried least (so that a job which fails us holds up no
+    /// other), then in the plan's order. Jobs of a size class for which the agent has not the memory
+    /// are left, and so are those that are for others ([`ejecta_core::queue::is_for_others`]).
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
 
     /// Extends leases. One that had expired holds again if its job was not granted anew. One whose
     /// progress has not changed for too long is taken away.
-    async fn heartbeat(&self, beats: &Beats<'_>) -> Result<Heartbeat, StoreError>;
+    async fn heartbeat(&self, beats: Beats) -> Result<Heartbeat, StoreError>;
 
     /// The job that `lease` holds or has finished, or held until it expired while nobody else has
     /// the job; none for a lease that has lost it.
@@ -242,7 +242,7 @@ pub trait Store: Send + Sync {
     async fn touch_token(&self, id: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// Remembers that an agent was heard of, and what it says of itself.
-    async fn see_agent(&self, sighting: &Sighting<'_>) -> Result<(), StoreError>;
+    async fn see_agent(&self, sighting: Sighting) -> Result<(), StoreError>;
 
     /// All agents with what they run, by name.
     async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError>;
@@ -256,6 +256,9 @@ pub trait Store: Send + Sync {
     /// and tokens that have been worth nothing since then; says how many of all these.
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
+
+/// How often a transaction is tried that others got in the way of.
+const TRIES: u32 = 8;
 
 /// How many crates [`all_results`] asks for at once.
 const RESULTS_PAGE: u32 = 500;

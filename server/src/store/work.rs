@@ -12,23 +12,25 @@ use jiff::Timestamp;
 use super::Counts;
 
 /// A request for jobs.
-#[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+#[derive(Debug, Clone)]
+pub struct Claim {
     /// Who asks.
-    pub agent: &'a str,
+    pub agent: String,
     /// What it can do.
-    pub capabilities: &'a Capabilities,
+    pub capabilities: Capabilities,
     /// The ids of the leases to be granted, never used before; as many as jobs are wanted.
-    pub leases: &'a [LeaseId],
+    pub leases: Vec<LeaseId>,
     /// The time of the request.
     pub now: Timestamp,
     /// Until when the leases hold.
     pub until: Timestamp,
+    /// Leases that ended at this time or before are taken away.
+    pub expired: Timestamp,
     /// Agents that were seen at this time or later are alive: a job that failed goes to one of
     /// them that has not failed it.
     pub alive_since: Timestamp,
     /// Experiments whose jobs the agent cannot run for now.
-    pub without: &'a [ExperimentName],
+    pub without: Vec<ExperimentName>,
 }
 
 /// What came of a [`Claim`].
@@ -120,12 +122,12 @@ pub struct Beat {
 }
 
 /// A heartbeat.
-#[derive(Debug, Clone, Copy)]
-pub struct Beats<'a> {
+#[derive(Debug, Clone)]
+pub struct Beats {
     /// Who sends it.
-    pub agent: &'a str,
+    pub agent: String,
     /// The leases that are alive.
-    pub leases: &'a [Beat],
+    pub leases: Vec<Beat>,
     /// The time of the request.
     pub now: Timestamp,
     /// Until when the leases hold.

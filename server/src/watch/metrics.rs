@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use ejecta_core::capability::Capabilities;
 use ejecta_core::compare::Verdict;
 use ejecta_core::experiment::ExperimentName;
 use ejecta_core::lifecycle::State as Phase;
@@ -19,6 +20,7 @@ use super::Watch;
 use super::exposition::{self, Exposition, Kind, float};
 use super::picture::Picture;
 use crate::api::ApiError;
+use crate::experiments::unmet;
 
 /// Answers a scrape, of whoever has a token with the scope `read`.
 pub(crate) async fn metrics(
@@ -106,6 +108,16 @@ fn fleet(picture: &Picture, text: &mut Exposition) {
     for (state, count) in [("working", working), ("idle", idle), ("silent", silent)] {
         agents.sample(&[("state", state)], float(count));
     }
+    let alive = picture.agents.iter().filter(|a| picture.is_alive(a));
+    let alive: Vec<Capabilities> = alive.map(|agent| agent.capabilities.clone()).collect();
+    let asks = picture.active.iter().map(|filed| &filed.requirements);
+    let in_vain = asks.filter(|asked| unmet(asked, &alive).is_some()).count();
+    text.one(
+        "ejecta_experiments_unmet",
+        Kind::Gauge,
+        "Experiments under way that ask for what no agent has that is alive.",
+        in_vain as f64,
+    );
     let modes: BTreeMap<&ExperimentName, &'static str> = picture
         .active
         .iter()

@@ -57,6 +57,8 @@ pub struct Watching {
     pub followers: usize,
     /// How often a follower is told that we are still there.
     pub heartbeat: Duration,
+    /// Whether experiments that run have pages of a report below `/live/`.
+    pub live_reports: bool,
 }
 
 impl Default for Watching {
@@ -66,6 +68,7 @@ impl Default for Watching {
             fresh: Duration::from_secs(2),
             followers: 500,
             heartbeat: Duration::from_secs(15),
+            live_reports: false,
         }
     }
 }
@@ -150,6 +153,7 @@ pub fn routes(
         .route("/robots.txt", get(pages::robots))
         .route("/assets/style.css", get(pages::style))
         .route("/assets/live.js", get(pages::script))
+        .route("/favicon.ico", get(pages::icon))
         .route("/api/v1/experiments/{name}/events", get(events::events))
         .route("/api/v1/openapi.json", get(pages::description))
         .with_state(site)

@@ -298,15 +298,16 @@ impl Stage {
         let until = now + SignedDuration::from_hours(9);
         let claimed = self.ask(async {
             let claim = Claim {
-                agent: "tester",
-                capabilities: &"os=linux".parse().expect("capabilities"),
-                leases: &leases(jobs),
+                agent: "tester".to_owned(),
+                capabilities: "os=linux".parse().expect("capabilities"),
+                leases: leases(jobs),
                 now,
                 until,
+                expired: now,
                 alive_since: now,
-                without: &[],
+                without: Vec::new(),
             };
-            self.store().claim(&claim).await
+            self.store().claim(claim).await
         });
         claimed.expect("ok")
     }
@@ -570,6 +571,8 @@ fn wherever_the_server_dies_while_github_fails() {
 fn the_server_is_down_while_the_experiment_ends() {
     let mut stage = Stage::new();
     stage.alice("@ejecta run");
+    // A bot that is there would give an early verdict.
+    stage.dies();
     stage.does(4);
     stage.reports("pr-1");
     stage.restart();

@@ -132,6 +132,7 @@ impl State {
             name: name.clone(),
             place,
             starts: noon.checked_add(wait).ok(),
+            problem: None,
         }
     }
 

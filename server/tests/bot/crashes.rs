@@ -75,6 +75,7 @@ fn a_late_replay_does_not_unsay_what_came_after() {
         done: 1,
         total: 2,
         ends: None,
+        problem: None,
     };
     talk.tells("pr-1", news);
     talk.works().expect("another bot");

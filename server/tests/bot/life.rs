@@ -13,6 +13,7 @@ fn running(done: u64) -> News {
         done,
         total: 2000,
         ends: Some("2026-11-21T18:00:00Z".parse().expect("a time")),
+        problem: None,
     }
 }
 
@@ -62,6 +63,7 @@ fn from_the_queue_to_the_end() {
         name: "pr-1".parse().expect("a name"),
         place: 1,
         starts: None,
+        problem: None,
     };
     talk.news("pr-1", News::Moved(queued));
     talk.news("pr-1", running(0));

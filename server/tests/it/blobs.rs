@@ -85,6 +85,26 @@ async fn keeps_its_promises(blobs: &Blobs) {
         forgotten.expect("forgotten, once or twice");
     }
     assert_eq!(read("stale", "1-candidate").await, None);
+    // The same where a whole experiment is looked through; there may be other things.
+    let another = name("e2");
+    for of in [&e, &another] {
+        let kept = blobs.put_logs(of, &job, &lease("stale"), &logs).await;
+        kept.expect("kept");
+    }
+    blobs.put("e/a/b/stale/c", Vec::new()).await.expect("kept");
+    for expected in [2, 0] {
+        let forgotten = blobs.forget_logs(&e, |lease| lease == "stale").await;
+        assert_eq!(forgotten.expect("listed"), expected);
+    }
+    assert_eq!(read("stale", "1-candidate").await, None);
+    assert!(blobs.get("e/a/b/stale/c").await.expect("ok").is_some());
+    let stale = lease("stale");
+    let of_another = blobs.log(&another, &job, &stale, "0-prepare").await;
+    assert!(of_another.expect("ok").is_some());
+    assert_eq!(
+        blobs.forget_logs(&name("e3"), |_| true).await.expect("ok"),
+        0
+    );
     assert_eq!(
         read("winner", "0-prepare").await.as_deref(),
         Some("ready\n")

@@ -17,9 +17,10 @@ use ejecta_server::experiments::Experiments;
 use ejecta_server::front::Front;
 use ejecta_server::logs::LogStore;
 use ejecta_server::planning::{PlanError, PlanRequest, Planned, Planner};
+use ejecta_server::serve::{self, Connections};
 use ejecta_server::store::{SqliteStore, Store as _, TokenRecord};
 use ejecta_server::watch::Watching;
-use ejecta_server::{Coordinator, Settings, api};
+use ejecta_server::{Coordinator, Settings};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -149,7 +150,7 @@ impl Server {
                 let _ = stop.await;
                 coordinator.stop();
             };
-            api::serve_router(front, router, stop)
+            serve::serve(front, router, Connections::default(), stop)
         });
         Self {
             coordinator,

@@ -79,6 +79,8 @@ macro_rules! contract_of {
                 priority_comes_first
                 experiments_of_one_priority_take_turns
                 requirements_are_met
+                ;
+            contract_losses:
                 a_failed_job_goes_to_another_agent
                 a_lapsed_lease_holds_again_until_the_job_is_granted
                 late_work_is_welcome_after_a_sweep

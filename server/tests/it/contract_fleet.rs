@@ -204,13 +204,13 @@ pub async fn agents_are_remembered_with_what_they_run(store: Shared) {
     see(&*store, "b", "os=linux", 1).await;
     see(&*store, "a", "", 2).await;
     see(&*store, "b", "os=linux gpu=yes", 3).await;
-    let heard = |agent, now| Sighting {
-        agent,
+    let heard = |agent: &str, now| Sighting {
+        agent: agent.to_owned(),
         capabilities: None,
         now: at(now),
     };
     for agent in ["a", "unknown"] {
-        store.see_agent(&heard(agent, 4)).await.expect("ok");
+        store.see_agent(heard(agent, 4)).await.expect("ok");
     }
     claim_as(&*store, "b", "", 5, 2).await;
     let agents = store.agents().await.expect("ok");

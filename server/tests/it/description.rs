@@ -433,6 +433,7 @@ async fn as_a_supervisor(visit: &mut Visit) {
         "/robots.txt",
         "/assets/style.css",
         "/assets/live.js",
+        "/favicon.ico",
     ] {
         visit.call("nobody", "GET", path, "", 200).await;
     }

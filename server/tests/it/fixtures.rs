@@ -116,6 +116,7 @@ pub fn passing() -> JobRecord {
         unprepared: None,
         lockfiles: Vec::new(),
         notes: Vec::new(),
+        repository: None,
         runs: vec![Run {
             side: Side::Candidate,
             dev_dependencies: false,
@@ -159,15 +160,15 @@ pub async fn claim_as(
     now: i64,
     slots: usize,
 ) -> Claimed {
-    let leases = leases(slots);
     store
-        .claim(&Claim {
-            agent,
-            capabilities: &capabilities.parse().expect("capabilities"),
-            leases: &leases,
+        .claim(Claim {
+            agent: agent.to_owned(),
+            capabilities: capabilities.parse().expect("capabilities"),
+            leases: leases(slots),
             now: at(now),
             until: at(now + LEASE),
-            without: &[],
+            expired: at(now),
+            without: Vec::new(),
             alive_since: at(now - LEASE),
         })
         .await
@@ -184,11 +185,11 @@ pub async fn beat(store: &dyn Store, leases: &[LeaseId], now: i64) -> Heartbeat 
 pub async fn see(store: &dyn Store, agent: &str, capabilities: &str, now: i64) {
     let capabilities = capabilities.parse().expect("capabilities");
     let sighting = Sighting {
-        agent,
-        capabilities: Some(&capabilities),
+        agent: agent.to_owned(),
+        capabilities: Some(capabilities),
         now: at(now),
     };
-    store.see_agent(&sighting).await.expect("kept");
+    store.see_agent(sighting).await.expect("kept");
 }
 
 /// How long a job may stay where it is in the tests of stores, in seconds.
@@ -209,9 +210,9 @@ pub async fn beat_as(
         })
         .collect();
     store
-        .heartbeat(&Beats {
-            agent,
-            leases: &leases,
+        .heartbeat(Beats {
+            agent: agent.to_owned(),
+            leases,
             now: at(now),
             until: at(now + LEASE),
             stuck_since: at(now - STUCK),

@@ -21,6 +21,7 @@ const OPEN: Watching = Watching {
     fresh: Duration::ZERO,
     followers: 2,
     heartbeat: Duration::from_millis(100),
+    live_reports: true,
 };
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);

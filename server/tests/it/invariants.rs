@@ -62,7 +62,7 @@ fn action() -> impl Strategy<Value = Action> {
 enum State {
     Queued,
     Leased(LeaseId, i64),
-    Finished(LeaseId, JobRecord),
+    Finished(LeaseId, Box<JobRecord>),
     Error,
 }
 
@@ -286,7 +286,7 @@ impl Tested {
             Submission::Commit => {
                 assert!(matches!(submitted, Submitted::Committed(_)));
                 job.lapsed = None;
-                job.state = State::Finished(lease, record);
+                job.state = State::Finished(lease, Box::new(record));
             }
             Submission::Repeat => assert_eq!(submitted, Submitted::Repeated),
             Submission::Stale => assert_eq!(submitted, Submitted::Stale),
@@ -394,7 +394,7 @@ impl Tested {
                     | (JobState::Leased, State::Leased(..))
                     | (JobState::Error { .. }, State::Error) => {}
                     (JobState::Finished { record }, State::Finished(_, first)) => {
-                        assert_eq!(**record, *first, "{id}");
+                        assert_eq!(record, first, "{id}");
                     }
                     (stored, expected) => panic!("{id} is {stored:?} and not {expected:?}"),
                 }

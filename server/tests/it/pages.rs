@@ -22,6 +22,7 @@ const OPEN: Watching = Watching {
     fresh: Duration::ZERO,
     followers: 500,
     heartbeat: Duration::from_secs(15),
+    live_reports: true,
 };
 
 async fn look(server: &Server, path: &str) -> String {
@@ -208,7 +209,12 @@ async fn pages_are_for_readers_unless_they_are_open() {
         answer.head
     );
     // What is needed to show that a token is needed.
-    for path in ["/assets/style.css", "/assets/live.js", "/robots.txt"] {
+    for path in [
+        "/assets/style.css",
+        "/assets/live.js",
+        "/favicon.ico",
+        "/robots.txt",
+    ] {
         assert_eq!(server.send("GET", path, "", "").await.status, 200, "{path}");
     }
 }
@@ -312,7 +318,7 @@ async fn names_that_are_markup_are_shown_and_not_obeyed() {
         let answer = server.send("GET", path, "", "").await;
         assert!(!is_obeyed(&answer), "{path}: {}", answer.body);
         let policy = "content-security-policy: default-src 'none'; style-src 'self'; \
-                      script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
         assert!(answer.head.contains(policy), "{path}: {}", answer.head);
         assert!(

@@ -17,7 +17,7 @@ pub async fn connect(url: &str) -> PostgresStore {
         .expect("opens")
 }
 
-async fn database() -> Option<String> {
+pub async fn database() -> Option<String> {
     let made = tokio::task::spawn_blocking(Postgres::database_or_skip).await;
     made.expect("no panic")
 }

@@ -1,6 +1,8 @@
 //! What people do with experiments and tokens, over a real listener, and what agents say of
 //! experiments.
 
+use std::sync::atomic::Ordering;
+
 use ejecta_core::client::{ExperimentList, ExperimentView, NewToken, TokenList};
 use ejecta_core::compare::Verdict;
 use ejecta_core::lifecycle::State;
@@ -13,7 +15,7 @@ use ejecta_server::watch::Watching;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Server, TOKEN, submission};
-use crate::fixtures::{name, passing};
+use crate::fixtures::{LEASE, name, passing};
 
 const CHOICES: &str = r#"{"baseline":"stable","candidate":"beta"}"#;
 
@@ -370,6 +372,72 @@ async fn all_agents_of_an_experiment_have_the_same_compilers() {
     assert!(claimed.json::<ClaimResponse>().grants.is_empty());
 }
 
+#[tokio::test]
+async fn an_experiment_that_nobody_can_run_has_failed() {
+    let server = Server::start().await;
+    let tokens = [
+        ("other", server.mint(2, "agent", Some("other")).await),
+        ("third", server.mint(3, "agent", Some("third")).await),
+    ];
+    server.next().await;
+    for (agent, token) in &tokens {
+        let body = json!({"protocol": 1, "agent": agent, "slots": 1}).to_string();
+        let claimed = server.by(Some(token), "POST", "/claim", &body).await;
+        assert_eq!(claimed.json::<ClaimResponse>().grants.len(), 1, "{agent}");
+    }
+    let unable = async |token: &str, fault: &str| {
+        let body = json!({
+            "error": "download `x`: there is no build", "fault": fault, "hint": "build it",
+        });
+        let path = "/experiments/e/unable";
+        let said = server
+            .by(Some(token), "POST", path, &body.to_string())
+            .await;
+        assert_eq!(said.status, 204, "{}", said.body);
+        let filed = server.store.experiment(&name("e")).await.expect("ok");
+        filed.expect("it is there").state
+    };
+    // Others may run it; and who says the same twice is one.
+    assert_eq!(unable(TOKEN, "agent").await, State::Running);
+    assert_eq!(unable(TOKEN, "experiment").await, State::Running);
+    assert_eq!(unable(TOKEN, "experiment").await, State::Running);
+    assert_eq!(unable(&tokens[0].1, "agent").await, State::Running);
+    assert_eq!(unable(&tokens[1].1, "experiment").await, State::Failed);
+    for (key, says) in [
+        ("problem", "failed to download `x`: there is no build"),
+        ("remedy", "build it"),
+    ] {
+        let fact = server.store.fact(&name("e"), key).await.expect("ok");
+        assert_eq!(fact, Some(json!(says)));
+    }
+    // Nobody works on it any more.
+    let counts = server.store.counts(&name("e")).await.expect("ok");
+    let leased: u64 = counts.tiers.iter().map(|tier| tier.leased).sum();
+    assert_eq!(leased, 0);
+}
+
+#[tokio::test]
+async fn the_only_agent_that_is_alive_is_believed() {
+    let server = Server::start().await;
+    let other = server.mint(2, "agent", Some("other")).await;
+    let body = json!({"protocol": 1, "agent": "other", "slots": 1, "without": ["e"]});
+    let claimed = server
+        .by(Some(&other), "POST", "/claim", &body.to_string())
+        .await;
+    assert_eq!(claimed.status, 200, "{}", claimed.body);
+    let unable = json!({"error": "download `x`", "fault": "experiment"});
+    let state = async || {
+        server.next().await;
+        let said = server.post("experiments/e/unable", &unable).await;
+        assert_eq!(said.status, 204, "{}", said.body);
+        let filed = server.store.experiment(&name("e")).await.expect("ok");
+        filed.expect("it is there").state
+    };
+    assert_eq!(state().await, State::Running, "the other one may have it");
+    server.now.fetch_add(2 * LEASE, Ordering::SeqCst);
+    assert_eq!(state().await, State::Failed, "the other one is dead");
+}
+
 /// A result that ran out of memory on both sides.
 fn out_of_memory(mut request: SubmitRequest) -> SubmitRequest {
     let mut record = passing();
@@ -454,7 +522,7 @@ async fn too_many_requests_are_answered_so() {
         "{}",
         answers[3].head
     );
-    server.now.store(1, std::sync::atomic::Ordering::SeqCst);
+    server.now.store(1, Ordering::SeqCst);
     assert_eq!(server.get("/api/v1/me").await.status, 200);
     let mut statuses = Vec::new();
     for _ in 0..40 {
@@ -467,6 +535,6 @@ async fn too_many_requests_are_answered_so() {
     );
     assert_eq!(statuses.last(), Some(&429));
     // One who has a token is not held up by those at the same address who have none.
-    server.now.store(2, std::sync::atomic::Ordering::SeqCst);
+    server.now.store(2, Ordering::SeqCst);
     assert_eq!(server.get("/api/v1/me").await.status, 200);
 }

@@ -1,26 +1,30 @@
-//! A fleet of real processes on loopback: servers and agents of one binary, and a client's commands.
+//! A fleet of real processes: servers and agents of one binary, and a client's commands; all on
+//! loopback, or each on a host of its own.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::lab::{Ended, Lab};
+use crate::network::Network;
+use crate::process::{PATIENCE, Process};
+use crate::proxy::{Proxy, Treatment};
 
-/// What does not happen for so long does not happen.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// The port of servers that have a host of their own.
+const PORT: u16 = 4040;
 
 /// A place for servers and agents, with one store.
 #[derive(Debug)]
 pub struct Fleet {
     /// The bench: registry, directories, the binary.
     pub lab: Lab,
-    port: u16,
+    listen: SocketAddr,
+    /// Where servers and agents have hosts of their names, and clients have `client`.
+    network: Option<Network>,
     store: String,
     /// More of the configuration, behind what is there: whole tables.
     more: String,
@@ -33,6 +37,27 @@ impl Fleet {
     /// # Panics
     /// When no port is free, or the lab cannot be written.
     pub fn new(lab: Lab, postgres: Option<&str>, more: &str) -> Self {
+        let listen = (Ipv4Addr::LOCALHOST, free_port()).into();
+        Self::at(lab, listen, None, postgres, more)
+    }
+
+    /// The same with a host for each process: a server called `server`, others and agents by their
+    /// own names, and `client` for those who ask.
+    ///
+    /// # Panics
+    /// When the network has no host for the server, or the lab cannot be written.
+    pub fn spread(lab: Lab, network: Network, postgres: Option<&str>, more: &str) -> Self {
+        let listen = network.socket("server", PORT);
+        Self::at(lab, listen, Some(network), postgres, more)
+    }
+
+    fn at(
+        lab: Lab,
+        listen: SocketAddr,
+        network: Option<Network>,
+        postgres: Option<&str>,
+        more: &str,
+    ) -> Self {
         let store = match postgres {
             None => "sqlite = \"ejecta.db\"".to_owned(),
             Some(address) => {
@@ -42,15 +67,32 @@ impl Fleet {
         };
         let fleet = Self {
             lab,
-            port: free_port(),
+            listen,
+            network,
             store,
             more: more.to_owned(),
         };
-        fleet.write_config("server", fleet.port);
+        fleet.write_config("server", listen);
         fleet
     }
 
-    fn write_config(&self, name: &str, port: u16) -> PathBuf {
+    /// The network of a fleet that is spread.
+    ///
+    /// # Panics
+    /// When this one is not.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("a fleet that is spread")
+    }
+
+    /// A command as a host has it.
+    fn on(&self, host: &str, command: Command) -> Command {
+        match &self.network {
+            Some(network) => network.on(host, &command),
+            None => command,
+        }
+    }
+
+    fn write_config(&self, name: &str, listen: SocketAddr) -> PathBuf {
         let index = self.lab.registry.index_url();
         let (store, more) = (&self.store, &self.more);
         let leases = match more.contains("[leases]") {
@@ -60,7 +102,7 @@ impl Fleet {
         self.lab.write(
             &format!("{name}.toml"),
             &format!(
-                "listen = \"127.0.0.1:{port}\"\n[store]\n{store}\n[blobs]\ndirectory = \"blobs\"\n\
+                "listen = \"{listen}\"\n[store]\n{store}\n[blobs]\ndirectory = \"blobs\"\n\
                  [reports]\ndirectory = \"reports\"\n[registry]\nindex = {index:?}\nstore = \
                  \"server-cache\"\n{leases}{more}"
             ),
@@ -74,7 +116,7 @@ impl Fleet {
 
     /// The address of the first server.
     pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.listen)
     }
 
     /// Starts the first server, and waits until it answers.
@@ -82,7 +124,15 @@ impl Fleet {
     /// # Panics
     /// When it does not answer for minutes.
     pub fn server(&self) -> Process {
-        self.start_server("server", self.port)
+        self.start_server("server", self.listen, |_| {})
+    }
+
+    /// The same, with something changed of how it is started: its environment, its options.
+    ///
+    /// # Panics
+    /// As [`Fleet::server`].
+    pub fn server_with(&self, change: impl FnOnce(&mut Command)) -> Process {
+        self.start_server("server", self.listen, change)
     }
 
     /// Starts another server on the same store; says its address.
@@ -90,19 +140,28 @@ impl Fleet {
     /// # Panics
     /// As [`Fleet::server`].
     pub fn another_server(&self, name: &str) -> (Process, String) {
-        let port = free_port();
-        self.write_config(name, port);
-        let server = self.start_server(name, port);
-        (server, format!("http://127.0.0.1:{port}"))
+        let listen = match &self.network {
+            Some(network) => network.socket(name, PORT),
+            None => (Ipv4Addr::LOCALHOST, free_port()).into(),
+        };
+        self.write_config(name, listen);
+        let server = self.start_server(name, listen, |_| {});
+        (server, format!("http://{listen}"))
     }
 
-    fn start_server(&self, name: &str, port: u16) -> Process {
+    fn start_server(
+        &self,
+        name: &str,
+        listen: SocketAddr,
+        change: impl FnOnce(&mut Command),
+    ) -> Process {
         let config = self.lab.path(format!("{name}.toml"));
         let mut command = self.lab.command(["server", "--config"]);
         command.arg(config);
-        let mut server = Process::start(command, self.log(name));
+        change(&mut command);
+        let mut server = Process::start(self.on(name, command), self.log(name));
         let begun = Instant::now();
-        while !answers(port) {
+        while !self.answers(listen) {
             let log = server.log();
             assert!(server.is_alive(), "{name} has ended: {log}");
             assert!(begun.elapsed() < PATIENCE, "{name} does not answer: {log}");
@@ -131,7 +190,7 @@ impl Fleet {
             let args = [
                 "token", "create", "--config", &config, option, value, "--out", &shown,
             ];
-            let ended = self.lab.ejecta(args);
+            let ended = self.ended("server", self.lab.command(args));
             assert_eq!(ended.code, Some(0), "{ended:?}");
         }
         file
@@ -150,6 +209,20 @@ impl Fleet {
     /// # Panics
     /// When it cannot be started.
     pub fn agent_of(&self, address: &str, name: &str, args: &[&str]) -> Process {
+        self.agent_with(address, name, args, |_| {})
+    }
+
+    /// The same, with something changed of how it is started: its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn agent_with(
+        &self,
+        address: &str,
+        name: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Process {
         let token = self.token(&format!("agent:{name}"));
         let mut command = self.lab.command(["agent", "--server", address]);
         command.arg("--token-file").arg(token);
@@ -159,7 +232,23 @@ impl Fleet {
             command.args(["--sandbox", "native"]);
         }
         command.args(args);
-        Process::start(command, self.log(name))
+        change(&mut command);
+        Process::start(self.on(name, command), self.log(name))
+    }
+
+    /// A proxy to the first server, on the host `proxy` where there are hosts.
+    ///
+    /// # Panics
+    /// When it has no port.
+    pub fn proxy(&self, decide: impl Fn(&str) -> Treatment + Send + Sync + 'static) -> Proxy {
+        let server = self.listen;
+        match &self.network {
+            Some(network) => {
+                let listen = network.socket("proxy", PORT);
+                network.within("proxy", || Proxy::start(listen, server, decide))
+            }
+            None => Proxy::start((Ipv4Addr::LOCALHOST, 0).into(), server, decide),
+        }
     }
 
     /// `ejecta experiment`, as somebody with the scope `submit`, to its end.
@@ -173,7 +262,12 @@ impl Fleet {
         let address = self.address();
         let own = ["--server", &address, "--token-file", &token];
         let all = std::iter::once("experiment").chain(args.iter().copied());
-        self.lab.ejecta(all.chain(own))
+        self.ended("client", self.lab.command(all.chain(own)))
+    }
+
+    fn ended(&self, host: &str, command: Command) -> Ended {
+        let output = self.on(host, command).output();
+        output.expect("the binary starts").into()
     }
 
     /// The same as JSON: each line of what it prints.
@@ -197,6 +291,27 @@ impl Fleet {
         let (ended, mut lines) = self.experiment_json(&["show", name]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         lines.pop().expect("a line")
+    }
+
+    /// What the first server answers to a client with the scope `read` that asks for `path`; nothing
+    /// when it does not answer, or not with JSON.
+    pub fn ask(&self, path: &str) -> Option<Value> {
+        let token = fs_err::read_to_string(self.token("read")).ok()?;
+        let header = format!("authorization: Bearer {}\r\n", token.trim());
+        let answer = self.get(self.listen, path, &header)?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    fn answers(&self, server: SocketAddr) -> bool {
+        let answer = self.get(server, "/healthz", "");
+        answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    fn get(&self, server: SocketAddr, path: &str, header: &str) -> Option<String> {
+        match &self.network {
+            Some(network) => network.within("client", || get(server, path, header)),
+            None => get(server, path, header),
+        }
     }
 
     /// Waits until an experiment is so.
@@ -230,127 +345,13 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn answers(port: u16) -> bool {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
-        return false;
-    };
-    let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let mut answer = String::new();
+/// The answer to a request, or as much of it as there is.
+fn get(server: SocketAddr, path: &str, header: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(1)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{header}connection: close\r\n\r\n");
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-    stream.write_all(request).is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.1 200")
-}
-
-/// A process that serves or works until it is stopped. Killed when dropped.
-#[derive(Debug)]
-pub struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    /// Starts it; what it says is added to the file `log`.
-    ///
-    /// # Panics
-    /// When it does not start.
-    pub fn start(mut command: Command, log: PathBuf) -> Self {
-        let mut options = File::options();
-        let file = options.create(true).append(true).open(&log);
-        let file = file.expect("a log can be written");
-        command.stdout(Stdio::null()).stderr(file);
-        Self {
-            child: command.spawn().expect("the binary starts"),
-            log,
-        }
-    }
-
-    /// What it has said.
-    ///
-    /// # Panics
-    /// When that is not text.
-    pub fn log(&self) -> String {
-        fs_err::read_to_string(&self.log).expect("a readable log")
-    }
-
-    /// Where it says that.
-    pub fn log_file(&self) -> &Path {
-        &self.log
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Whether it still runs.
-    ///
-    /// # Panics
-    /// When the system does not say.
-    pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_none()
-    }
-
-    /// Waits until it has said `text`.
-    ///
-    /// # Panics
-    /// When it does not for minutes, or ends first.
-    pub fn wait_for_log(&mut self, text: &str) {
-        let begun = Instant::now();
-        while !self.log().contains(text) {
-            assert!(self.is_alive(), "it has ended: {}", self.log());
-            assert!(begun.elapsed() < PATIENCE, "no {text:?}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Sends it a signal.
-    ///
-    /// # Panics
-    /// When it is gone.
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a process that is there");
-    }
-
-    /// Kills it, as power failures do.
-    ///
-    /// # Panics
-    /// When the system does not say how it ended.
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        self.child.wait().expect("a child that can be waited for");
-    }
-
-    /// Asks it to stop, and waits for its end; gives its exit code and all that it said.
-    ///
-    /// # Panics
-    /// When it does not end for minutes.
-    pub fn stop(mut self) -> (Option<i32>, String) {
-        self.signal(Signal::TERM);
-        self.end(PATIENCE)
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Panics
-    /// When it does not end in time.
-    pub fn end(&mut self, patience: Duration) -> (Option<i32>, String) {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return (status.code(), self.log());
-            }
-            assert!(begun.elapsed() < patience, "it goes on: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Mostly it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }

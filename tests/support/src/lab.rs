@@ -65,6 +65,14 @@ impl Lab {
         for dir in dirs {
             registry.publish_dir(&crates_dir().join(dir));
         }
+        Self::with_registry(binary, registry)
+    }
+
+    /// A bench for `binary`, with a registry as it is.
+    ///
+    /// # Panics
+    /// When there is no temporary directory.
+    pub fn with_registry(binary: impl AsRef<Path>, registry: LocalRegistry) -> Self {
         Self {
             registry,
             binary: binary.as_ref().to_owned(),

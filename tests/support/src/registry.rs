@@ -86,7 +86,15 @@ impl LocalRegistry {
     /// # Panics
     /// When loopback has no port left.
     pub fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::start_at((std::net::Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts an empty registry at an address: that of a host, in a thread that is on it.
+    ///
+    /// # Panics
+    /// When the port is taken.
+    pub fn start_at(listen: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind(listen).expect("a free port");
         listener
             .set_nonblocking(true)
             .expect("a socket can be non-blocking");

@@ -11,6 +11,10 @@ use crate::postgres::skip;
 /// How long a server may take to answer: it is slow to start.
 const READY: Duration = Duration::from_secs(120);
 
+/// The server wants to know who asks, and believes everybody.
+const SOMEBODY: &str = "authorization: AWS4-HMAC-SHA256 \
+                        Credential=test/20260101/us-east-1/s3/aws4_request\r\n";
+
 /// A running server with a bucket called `bucket`.
 #[derive(Debug)]
 pub struct S3Server {
@@ -53,12 +57,29 @@ impl S3Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// What is said of an object of the bucket, in lower case, and what it holds.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn object(&self, key: &str) -> (String, Vec<u8>) {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream = stream.expect("it listens");
+        let request = format!("GET /bucket/{key} HTTP/1.0\r\nhost: 127.0.0.1\r\n{SOMEBODY}\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        let body = answer.split_off(end.expect("an HTTP answer") + 4);
+        (String::from_utf8_lossy(&answer).to_lowercase(), body)
+    }
+
     fn make_bucket(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return false;
         };
-        let request = "PUT /bucket HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\
-             authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request\r\n\r\n";
+        let request = format!(
+            "PUT /bucket HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n{SOMEBODY}\r\n"
+        );
         let mut answer = String::new();
         stream.write_all(request.as_bytes()).is_ok()
             && stream.read_to_string(&mut answer).is_ok()

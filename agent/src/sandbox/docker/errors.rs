@@ -1,8 +1,7 @@
 //! From the client's errors to ours: by status, never by text.
 
-use std::error::Error as _;
-
 use bollard::errors::Error;
+use ejecta_registry::with_causes;
 
 use crate::sandbox::{ErrorClass, SandboxError};
 
@@ -28,7 +27,7 @@ pub(super) fn failed(action: impl Into<String>, error: &Error) -> SandboxError {
         },
         _ => SandboxError::Unreachable {
             backend: "Docker",
-            message: chain(error),
+            message: with_causes(error),
         },
     }
 }
@@ -36,19 +35,4 @@ pub(super) fn failed(action: impl Into<String>, error: &Error) -> SandboxError {
 /// Whether the daemon answered with this status.
 pub(super) fn is_status(error: &Error, status: u16) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code, .. } if *status_code == status)
-}
-
-/// An error and its causes on one line: the client's own message says only that it failed.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }

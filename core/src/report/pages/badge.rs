@@ -25,8 +25,8 @@ pub fn svg(overall: &Overall) -> String {
     let (left, right) = (54, 14 + 7 * text.chars().count());
     let (width, middle) = (left + right, left + right / 2);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"20\" role=\"img\" \
-         aria-label=\"ejecta: {text}\"><title>ejecta: {text}</title>\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"20\" role=\"img\">\
+         <title>ejecta: {text}</title>\
          <rect width=\"{width}\" height=\"20\" rx=\"3\" fill=\"#3b4045\"/>\
          <path d=\"M{left} 0h{inner}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{inner}z\" fill=\"{colour}\"/>\
          <g fill=\"#fff\" font-family=\"Verdana,DejaVu Sans,sans-serif\" font-size=\"11\" \

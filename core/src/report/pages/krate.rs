@@ -7,7 +7,9 @@ use askama::Template;
 use super::super::model::{CrateResult, RunResult, SideOutcome, SideResult};
 use super::super::steps::{self, StepRow};
 use super::overview::shortened;
-use super::{Fact, Frame, Site, cluster_path, colour, fact, lockfile_path, rendered, source};
+use super::{
+    Fact, Frame, Site, cluster_path, colour, fact, lockfile_path, rendered, repository, source,
+};
 use crate::compare::{UnitComparison, Verdict};
 use crate::logdiff::{self, LineSide, LogDiff};
 use crate::outcome::{LockfileOrigin, Side, UnitStatus};
@@ -55,6 +57,7 @@ struct Body {
     facts: Vec<Fact>,
     source: String,
     source_href: Option<String>,
+    repository: Option<String>,
     lockfiles: Vec<(String, String, Option<String>)>,
     notes: Vec<String>,
     sides: Vec<SideView>,
@@ -125,8 +128,12 @@ pub(super) struct DiffLineView {
 
 impl DiffView {
     pub(super) fn new(diff: &LogDiff) -> Self {
+        let mut said = None;
         let hunks = diff.hunks.iter().map(|hunk| HunkView {
-            command: hunk.command.clone(),
+            // Said once above all that is of the same command.
+            command: (said.replace(&hunk.command) != Some(&hunk.command))
+                .then(|| hunk.command.clone())
+                .flatten(),
             lines: hunk
                 .lines
                 .iter()
@@ -197,6 +204,7 @@ fn body_below(
         facts: facts(krate),
         source,
         source_href,
+        repository: repository(krate),
         lockfiles: lockfiles(krate, parts.lockfiles),
         notes: words::notes(krate).into_iter().map(str::to_owned).collect(),
         sides: sides(krate),

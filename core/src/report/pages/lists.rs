@@ -5,7 +5,7 @@ use askama::Template;
 use super::super::model::CrateResult;
 use super::super::overall;
 use super::index::{PART, REASONS};
-use super::overview::{grouped, shortened};
+use super::overview::shortened;
 use super::{
     ALL_HAVE_PAGES, BODIES, Frame, LIST_ROWS, NOT_COMPARED, Pager, Site, TOLD, badge, list_path,
     rendered,
@@ -120,13 +120,16 @@ pub fn all(site: &Site<'_>, parts: usize) -> String {
     let present = || Verdict::ALL.into_iter().filter(|v| overall.total(*v) > 0);
     let mut lists: Vec<(String, String, &'static str)> = present()
         .map(|verdict| {
-            let text = format!("{} {verdict}", grouped(overall.total(verdict).into()));
+            let text = format!(
+                "{} {verdict}",
+                words::grouped(overall.total(verdict).into())
+            );
             (text, list_path(verdict.name(), 1), words::meaning(verdict))
         })
         .collect();
     let not_compared = overall.crates - overall.covered;
     if not_compared > 0 {
-        let text = format!("{} not compared", grouped(not_compared));
+        let text = format!("{} not compared", words::grouped(not_compared));
         lists.push((
             text,
             list_path(NOT_COMPARED, 1),
@@ -153,7 +156,7 @@ pub fn all(site: &Site<'_>, parts: usize) -> String {
         verdict_names: names(&mut Verdict::ALL.into_iter().map(Verdict::name)),
         reason_names: names(&mut REASONS.into_iter()),
         verdicts: present()
-            .map(|v| (v, grouped(overall.total(v).into())))
+            .map(|v| (v, words::grouped(overall.total(v).into())))
             .collect(),
         reasons: REASONS[1..].to_vec(),
         lists,

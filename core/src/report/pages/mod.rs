@@ -212,11 +212,10 @@ fn file_name(name: &str) -> String {
 
 /// The source of a crate, for people, and its address where it has one that is safe to follow.
 fn source(experiment: &ExperimentInfo, krate: &CrateResult) -> (String, Option<String>) {
-    let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
     match &krate.source {
         Source::Registry { .. } => {
             let base = experiment.registry.as_ref().and_then(|r| r.web.as_deref());
-            let href = base.filter(|b| web(b)).map(|base| {
+            let href = base.filter(|b| is_web(b)).map(|base| {
                 let base = base.trim_end_matches('/');
                 let version = krate.version.to_string();
                 format!("{base}/crates/{}/{}", krate.name, words::link(&version))
@@ -229,11 +228,22 @@ fn source(experiment: &ExperimentInfo, krate: &CrateResult) -> (String, Option<S
             } else {
                 format!(" in {path}")
             };
-            let href = Some(url.as_str()).filter(|u| web(u)).map(str::to_owned);
+            let href = Some(url.as_str()).filter(|u| is_web(u)).map(str::to_owned);
             (format!("{url} at {}{within}", commit.short()), href)
         }
         Source::Local { path, .. } => (path.clone(), None),
     }
+}
+
+/// Where the author says that the repository is, if it is safe to lead there: results may come from
+/// anywhere.
+fn repository(krate: &CrateResult) -> Option<String> {
+    let address = krate.repository.as_deref().filter(|a| is_web(a));
+    address.map(str::to_owned)
+}
+
+fn is_web(address: &str) -> bool {
+    address.starts_with("https://") || address.starts_with("http://")
 }
 
 /// What frames every page.

@@ -54,7 +54,7 @@ struct Part {
     verdict: Verdict,
     meaning: &'static str,
     href: String,
-    count: u32,
+    count: String,
     x: String,
     width: String,
 }
@@ -69,7 +69,7 @@ struct ToolchainView {
 
 struct Bar {
     label: String,
-    count: u64,
+    count: String,
     width: String,
 }
 
@@ -92,7 +92,7 @@ impl Page {
         let overall = site.overall;
         let bar = bar(overall);
         let regressed = overall.total(Verdict::Regressed);
-        let headline = format!("{regressed} regressed");
+        let headline = format!("{} regressed", words::grouped(regressed.into()));
         let complete = site.experiment.complete;
         let not_covered = overall.crates - overall.covered;
         let shown = site.not_covered.iter().take(MAX_NOT_COVERED);
@@ -160,23 +160,10 @@ pub(super) fn cluster_rows<'a>(
                 .clone()
                 .filter(|_| cluster.kind != CauseKind::Test),
             seen: site.seen(&cluster.id),
-            dependents: cluster.dependents.map_or(String::new(), grouped),
-            downloads: cluster.downloads.map_or(String::new(), grouped),
+            dependents: cluster.dependents.map_or(String::new(), words::grouped),
+            downloads: cluster.downloads.map_or(String::new(), words::grouped),
         })
         .collect()
-}
-
-/// `1,234,567`.
-pub(super) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// Text on one line, cut where it is very long.
@@ -200,7 +187,7 @@ fn bar(overall: &Overall) -> Vec<Part> {
                 verdict,
                 meaning: words::meaning(verdict),
                 href: list_path(verdict.name(), 1),
-                count,
+                count: words::grouped(count.into()),
                 x: format!("{x:.2}"),
                 width: format!("{width:.2}"),
             });
@@ -295,7 +282,7 @@ fn durations(overall: &Overall) -> Vec<Bar> {
     };
     let bars = overall.durations.iter().enumerate().map(|(n, count)| Bar {
         label: label(n),
-        count: *count,
+        count: words::grouped(*count),
         width: format!("{:.2}", *count as f64 / most as f64 * 100.0),
     });
     bars.collect()
@@ -321,6 +308,12 @@ fn facts(e: &ExperimentInfo) -> Vec<Fact> {
         fact("baseline runs", e.baseline_runs.name()),
         fact("lint cap", e.cap_lints.name()),
         fact("seed", e.seed.to_string()),
+        fact(
+            "denylist",
+            e.denylist
+                .as_deref()
+                .unwrap_or("the one that comes with Ejecta"),
+        ),
     ];
     if e.compare != Compare::default() {
         facts.push(fact("compared", e.compare.name()));

@@ -6,8 +6,10 @@ use askama::Template;
 
 use super::super::model::{ClusterResult, CrateResult};
 use super::krate::DiffView;
-use super::overview::{ClusterRow, cluster_rows, grouped, shortened};
-use super::{CLUSTER_ROWS, Fact, Frame, Pager, Site, colour, crate_path, fact, rendered, source};
+use super::overview::{ClusterRow, cluster_rows, shortened};
+use super::{
+    CLUSTER_ROWS, Fact, Frame, Pager, Site, colour, crate_path, fact, rendered, repository, source,
+};
 use crate::cluster::ClusterId;
 use crate::compare::{Tally, UnitComparison, UnitVerdict};
 use crate::issue_text;
@@ -106,6 +108,7 @@ struct Row {
     baseline: String,
     source: String,
     source_href: Option<String>,
+    repository: Option<String>,
 }
 
 /// Renders the page of a root cause.
@@ -169,9 +172,13 @@ fn facts(site: &Site<'_>, cluster: &ClusterResult, members: &[&CrateResult]) -> 
     facts.extend(
         cluster
             .dependents
-            .map(|n| fact("crates that depend on these", grouped(n))),
+            .map(|n| fact("crates that depend on these", words::grouped(n))),
     );
-    facts.extend(cluster.downloads.map(|n| fact("downloads", grouped(n))));
+    facts.extend(
+        cluster
+            .downloads
+            .map(|n| fact("downloads", words::grouped(n))),
+    );
     facts.extend(site.seen(&cluster.id).map(|seen| fact("first seen", seen)));
     let mut sums = [Tally::default(); 2];
     for unit in members.iter().filter_map(|krate| decisive(krate)) {
@@ -218,6 +225,7 @@ fn row(site: &Site<'_>, cluster: &ClusterResult, krate: &CrateResult) -> Row {
         baseline: tally(|u| u.baseline_tally),
         source,
         source_href,
+        repository: repository(krate),
     }
 }
 

@@ -8,6 +8,7 @@
 //! for the pages and the archives, as in the directory of `ejecta run`. `benches/report.sh` runs
 //! it at several sizes; the tests in browsers use its reports.
 
+mod logs;
 mod synthetic;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use ejecta_core::report::Collector;
 use ejecta_publish::{Directory, Gathering, Options, at_once, publish};
+use logs::SyntheticLogs;
 
 #[expect(clippy::print_stdout, reason = "this is what it is for")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Options::default()
     };
     let sink = Directory::new(out)?;
-    let logs = synthetic::SyntheticLogs;
+    let logs = SyntheticLogs;
     let published = at_once(publish(gathered, &options, &logs, &sink))?;
     let seconds = begun.elapsed().as_secs_f64();
     let size = |name: &str| std::fs::metadata(Path::new(out).join(name)).map_or(0, |m| m.len());

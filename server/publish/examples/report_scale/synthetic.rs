@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use async_trait::async_trait;
 use ejecta_core::experiment::{
     BaselineRuns, CapLints, Compare, Config, Experiment, ExperimentName, LockfilePolicy,
 };
@@ -20,7 +19,6 @@ use ejecta_core::plan::{CrateOptions, PlanEntry, Skip};
 use ejecta_core::report::model::RegistryInfo;
 use ejecta_core::report::{Entry, Input, Popularity, Tier, TierState};
 use ejecta_core::toolchain::ToolchainInfo;
-use ejecta_publish::{LogReader, LogRef, PublishError};
 
 /// Ends tags, attributes and scripts, and speaks to terminals.
 pub const HOSTILE: &str = "</pre></script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> '\"& javascript:alert(1) \u{1b}[31mred\u{202e}";
@@ -43,11 +41,13 @@ fn mix(n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn pick(n: u64, salt: u64, of: u64) -> u64 {
+/// A number below `of`.
+pub fn pick(n: u64, salt: u64, of: u64) -> u64 {
     mix(n ^ mix(salt)) % of
 }
 
-fn word(n: u64) -> &'static str {
+/// One of the words that names are made of.
+pub fn word(n: u64) -> &'static str {
     WORDS[usize::try_from(n % WORDS.len() as u64).expect("small")]
 }
 
@@ -316,6 +316,7 @@ pub fn entry(n: u64) -> Entry {
                     krate.name, krate.version
                 ),
             }],
+            repository: None,
             notes: Vec::new(),
             runs: runs.collect(),
             preparation: usage(n, 60),
@@ -394,51 +395,5 @@ pub fn input(crates: u64) -> Input {
             serde_json::json!({"index_requests": 1, "downloads": crates, "from_cache": crates * 3}),
         ),
         entries: Vec::new(),
-    }
-}
-
-/// Logs of such crates, made when they are asked for.
-pub struct SyntheticLogs;
-
-#[async_trait]
-impl LogReader for SyntheticLogs {
-    async fn log(&self, log: LogRef<'_>) -> Result<Option<String>, PublishError> {
-        let name = log.krate.as_str();
-        let n = name.rsplit_once('-').map_or(name, |(name, _)| name);
-        let n = n.rsplit(['-', '_']).next().unwrap_or("0");
-        let n = u64::from_str_radix(n, 16).unwrap_or(0);
-        let mut text = String::from("$ cargo check --lib --message-format json\n");
-        for k in 0..4 + pick(n, 40, 30) {
-            let (a, b) = (word(pick(n + k, 41, 48)), word(pick(n + k, 42, 48)));
-            text += &format!(
-                "    Checking {a}-{b} v0.{}.{}\n",
-                pick(k, 43, 9),
-                pick(k, 44, 9)
-            );
-        }
-        let entry = entry(n);
-        if let Some(TierState::Finished(record)) = entry.tiers.first().map(|t| &t.state) {
-            let run = record
-                .runs
-                .iter()
-                .find(|r| log.path.ends_with(&format!("-{}.log", r.log)));
-            let errors = run
-                .iter()
-                .flat_map(|r| &r.steps)
-                .flat_map(|s| &s.diagnostics);
-            for error in errors {
-                text += &error.rendered;
-                text += &format!(
-                    "error: could not compile `{}` (lib) due to 1 previous error\n",
-                    error.package.name
-                );
-            }
-        }
-        text += "    Finished\n";
-        Ok(Some(ejecta_core::log::clean(&text)))
-    }
-
-    async fn file(&self, _path: &str) -> Result<Option<String>, PublishError> {
-        Ok(None)
     }
 }

@@ -95,6 +95,7 @@ impl Answers {
             let _ = write!(text, ", expected to start around {}", time(starts));
         }
         text.push_str(".\n\n");
+        text.push_str(&hindered(queued.problem.as_deref()));
         text.push_str(&self.about(&queued.name, about));
         text
     }
@@ -133,6 +134,7 @@ impl Answers {
         about: &About,
         (done, total): (u64, u64),
         ends: Option<Timestamp>,
+        problem: Option<&str>,
     ) -> String {
         let mut text = format!(":construction: Experiment {} is running", bold(name));
         if done > 0 {
@@ -143,6 +145,7 @@ impl Answers {
             let _ = write!(text, ", expected to end around {}", time(ends));
         }
         text.push_str(".\n\n");
+        text.push_str(&hindered(problem));
         text.push_str(&self.about(name, about));
         text
     }
@@ -171,7 +174,6 @@ impl Answers {
             fenced(&bounded(what))
         );
         match act {
-            Act::Nobody => text.push_str("Nobody has to do anything: it is tried again by itself."),
             Act::Author(how) => {
                 let _ = write!(text, "What helps:\n\n{}", fenced(&bounded(how)));
             }
@@ -476,6 +478,17 @@ fn stage_hint(kind: Kind) -> &'static str {
         Kind::RetryReport => "Its report can be made again when all its jobs are done.",
         Kind::Run | Kind::Check | Kind::Ping | Kind::ReloadAcl | Kind::Queue | Kind::Help => "",
     }
+}
+
+/// What keeps an experiment from getting on, where something does. Agents come back to it by
+/// themselves.
+fn hindered(problem: Option<&str>) -> String {
+    problem.map_or_else(String::new, |problem| {
+        format!(
+            ":warning: It does not get on for now, and is tried again by itself:\n\n{}\n\n",
+            fenced(&bounded(problem))
+        )
+    })
 }
 
 fn bold(name: &ExperimentName) -> String {

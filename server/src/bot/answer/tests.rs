@@ -48,6 +48,7 @@ fn queued(place: u32) -> Queued {
         name: name("pr-1"),
         place,
         starts: Some(at("2026-11-21T14:05:00Z")),
+        problem: None,
     }
 }
 
@@ -99,15 +100,22 @@ fn an_experiment_waits() {
 }
 
 #[test]
+fn what_keeps_an_experiment_from_getting_on_is_said() {
+    let problem = Some("the agent `one` cannot run it: failed to download `x`: timed out\n@all");
+    let running = answers().running(&name("pr-1"), &about(), (5, 2000), None, problem);
+    insta::assert_snapshot!("hindered", running);
+}
+
+#[test]
 fn an_experiment_runs() {
     let ends = Some(at("2026-11-22T01:00:00Z"));
-    insta::assert_snapshot!(answers().running(&name("pr-1"), &about(), (512, 2000), ends));
+    insta::assert_snapshot!(answers().running(&name("pr-1"), &about(), (512, 2000), ends, None));
     let mut same = about();
     same.found = same.found.map(|found| Found {
         head: found.built.clone().expect("given"),
         ..found
     });
-    let early = answers().running(&name("pr-1"), &same, (0, 2000), None);
+    let early = answers().running(&name("pr-1"), &same, (0, 2000), None, None);
     assert!(early.starts_with(":construction: Experiment **`pr-1`** is running.\n"));
     assert!(!early.contains("moved on"), "{early}");
 }
@@ -150,7 +158,6 @@ fn an_incomplete_experiment_says_so_and_does_not_celebrate() {
 #[test]
 fn failures_say_who_has_to_act() {
     let act = [
-        Act::Nobody,
         Act::Author("make a new try build: the artifacts of this one are gone".to_owned()),
         Act::Operators,
     ];

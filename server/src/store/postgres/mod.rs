@@ -17,6 +17,7 @@ use sqlx::{Connection as _, Postgres, SqlSafeStr as _, Transaction};
 
 use super::StoreError;
 use super::error::migration_error;
+use work::Work;
 
 /// A query whose rows are held until the transaction ends.
 macro_rules! locking {
@@ -59,6 +60,8 @@ mod requeue;
 mod results;
 #[path = "../sql/verbs.rs"]
 mod verbs;
+#[path = "../sql/work.rs"]
+mod work;
 
 type Database = Postgres;
 type Connection = PgConnection;
@@ -100,6 +103,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// How long a call waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A connection that was idle for so long is asked whether it is still there.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+
 /// Plans of more entries than this are told to the planner.
 const MANY: usize = 1000;
 
@@ -135,6 +141,12 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(2))
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // One that was used a moment ago is there still, or its next statement says that it is
+            // not: asking each time would cost every call a round trip more.
+            .test_before_acquire(false)
+            .before_acquire(|db, about| {
+                Box::pin(async move { Ok(about.idle_for < ASK_AFTER || db.ping().await.is_ok()) })
+            })
             .connect_with(options)
             .await?;
         Ok(Self { pool })
@@ -147,6 +159,11 @@ impl PostgresStore {
 
     async fn write(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         Ok(self.pool.begin().await?)
+    }
+
+    /// Makes a change. Transactions of several connections share their commits by themselves.
+    async fn change<W: Work>(&self, work: W) -> Result<W::Done, StoreError> {
+        verbs::writing!(self, |db| work.run(&mut db))
     }
 
     /// A connection to read by, each statement from the moment in which it begins.

@@ -66,16 +66,16 @@ struct Picked {
     entry: PlanEntry,
 }
 
-pub(super) async fn claim(db: &mut Connection, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
+pub(super) async fn claim(db: &mut Connection, claim: &Claim) -> Result<Claimed, StoreError> {
     let mut deltas = Deltas::default();
-    let lost = leases::expire_some(db, claim.now, &mut deltas).await?;
+    let lost = leases::expire_some(db, claim.expired, &mut deltas).await?;
     // What has just expired waits now, and is counted where the others are.
     let now = claim.now.as_millisecond();
     deltas.apply_and_end(db, 0, now).await?;
     let mut deltas = Deltas::default();
 
     let (mut candidates, unfinished) = candidates(db, claim).await?;
-    if has_failed(db, claim.agent).await? {
+    if has_failed(db, &claim.agent).await? {
         find_others(db, claim, &mut candidates).await?;
     }
     let mut picked: Vec<Picked> = Vec::new();
@@ -121,7 +121,7 @@ pub(super) async fn claim(db: &mut Connection, claim: &Claim<'_>) -> Result<Clai
     deltas.apply(db, shard).await?;
     let granted = picked
         .into_iter()
-        .zip(claim.leases)
+        .zip(&claim.leases)
         .map(|(job, lease)| granted(job, lease, &candidates))
         .collect::<Result<_, _>>()?;
     Ok(Claimed {
@@ -135,7 +135,7 @@ pub(super) async fn claim(db: &mut Connection, claim: &Claim<'_>) -> Result<Clai
 /// unfinished in all of them, those of others too.
 async fn candidates(
     db: &mut Connection,
-    claim: &Claim<'_>,
+    claim: &Claim,
 ) -> Result<(Vec<Candidate>, u64), StoreError> {
     type Experiment = (i64, String, String, i64, String, i64, i64);
     let experiments: Vec<Experiment> = sqlx::query_as(
@@ -189,7 +189,7 @@ async fn candidates(
 async fn start(
     db: &mut Connection,
     candidate: &mut Candidate,
-    claim: &Claim<'_>,
+    claim: &Claim,
 ) -> Result<(), StoreError> {
     if candidate.queued_state {
         sqlx::query(
@@ -211,14 +211,14 @@ async fn rows(
     query: &'static str,
     candidate: &Candidate,
     share: u64,
-    claim: &Claim<'_>,
+    claim: &Claim,
 ) -> Result<Vec<Row>, StoreError> {
     let memory = claim.capabilities.memory_mib();
     let largest = queue::largest_class(candidate.memory_bytes, memory);
     Ok(sqlx::query_as(query)
         .bind(candidate.id)
         .bind(i64::from(largest))
-        .bind(claim.agent)
+        .bind(&claim.agent)
         .bind(signed(share))
         .bind(i64::from(candidate.others.is_empty()))
         .fetch_all(db)
@@ -243,7 +243,7 @@ async fn pick(
     candidate: &Candidate,
     at: usize,
     share: u64,
-    claim: &Claim<'_>,
+    claim: &Claim,
 ) -> Result<Vec<Picked>, StoreError> {
     let rows = rows(db, WAITING, candidate, share, claim).await?;
     rows.into_iter().map(|row| picked(at, row)).collect()
@@ -264,13 +264,13 @@ async fn has_failed(db: &mut Connection, agent: &str) -> Result<bool, StoreError
 /// Finds the other agents that are alive, for each experiment those that fit.
 async fn find_others(
     db: &mut Connection,
-    claim: &Claim<'_>,
+    claim: &Claim,
     candidates: &mut [Candidate],
 ) -> Result<(), StoreError> {
     let alive: Vec<(String, String)> =
         sqlx::query_as("SELECT name, capabilities FROM agents WHERE seen >= $1 AND name <> $2")
             .bind(claim.alive_since.as_millisecond())
-            .bind(claim.agent)
+            .bind(&claim.agent)
             .fetch_all(db)
             .await?;
     for (name, capabilities) in alive {
@@ -291,7 +291,7 @@ async fn pick_failed(
     candidate: &Candidate,
     at: usize,
     share: u64,
-    claim: &Claim<'_>,
+    claim: &Claim,
 ) -> Result<Vec<Picked>, StoreError> {
     let rows = rows(db, FAILED, candidate, share, claim).await?;
     let mut found = Vec::new();
@@ -311,7 +311,7 @@ async fn pick_failed(
             .filter(|(_, capabilities)| large_enough(capabilities))
             .map(|(name, _)| name.clone())
             .collect();
-        if !queue::is_for_others(claim.agent, &failed, &able) {
+        if !queue::is_for_others(&claim.agent, &failed, &able) {
             found.push(job);
         }
     }
@@ -323,7 +323,7 @@ async fn grant(
     db: &mut Connection,
     jobs: &[Picked],
     leases: &[LeaseId],
-    claim: &Claim<'_>,
+    claim: &Claim,
 ) -> Result<(), StoreError> {
     if jobs.is_empty() {
         return Ok(());
@@ -332,7 +332,7 @@ async fn grant(
         "UPDATE jobs SET state = 'leased', attempts = attempts + 1, lapsed = NULL,
              progress = NULL, lease = v.column2, agent = ",
     );
-    update.push_bind(claim.agent);
+    update.push_bind(&claim.agent);
     update
         .push(", lease_until = ")
         .push_bind(claim.until.as_millisecond());

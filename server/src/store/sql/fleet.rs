@@ -116,12 +116,9 @@ pub(super) async fn touch_token(
     Ok(())
 }
 
-pub(super) async fn see_agent(
-    db: &mut Connection,
-    sighting: &Sighting<'_>,
-) -> Result<(), StoreError> {
+pub(super) async fn see_agent(db: &mut Connection, sighting: &Sighting) -> Result<(), StoreError> {
     let now = sighting.now.as_millisecond();
-    match sighting.capabilities {
+    match &sighting.capabilities {
         Some(capabilities) => {
             sqlx::query(
                 "INSERT INTO agents (name, capabilities, first_seen, seen)
@@ -129,7 +126,7 @@ pub(super) async fn see_agent(
                  ON CONFLICT (name) DO UPDATE SET capabilities = excluded.capabilities,
                      seen = excluded.seen",
             )
-            .bind(sighting.agent)
+            .bind(&sighting.agent)
             .bind(encode(capabilities)?)
             .bind(now)
             .execute(db)
@@ -138,7 +135,7 @@ pub(super) async fn see_agent(
         None => {
             sqlx::query("UPDATE agents SET seen = $1 WHERE name = $2")
                 .bind(now)
-                .bind(sighting.agent)
+                .bind(&sighting.agent)
                 .execute(db)
                 .await?;
         }

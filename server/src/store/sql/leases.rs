@@ -197,7 +197,7 @@ struct Beaten {
 
 async fn beaten(
     db: &mut Connection,
-    beats: &Beats<'_>,
+    beats: &Beats,
 ) -> Result<BTreeMap<String, Beaten>, StoreError> {
     let mut found = BTreeMap::new();
     for column in ["j.lease", "j.lapsed"] {
@@ -242,16 +242,13 @@ async fn beaten(
     Ok(found)
 }
 
-pub(super) async fn heartbeat(
-    db: &mut Connection,
-    beats: &Beats<'_>,
-) -> Result<Heartbeat, StoreError> {
+pub(super) async fn heartbeat(db: &mut Connection, beats: &Beats) -> Result<Heartbeat, StoreError> {
     if beats.leases.is_empty() {
         return Ok(Heartbeat::default());
     }
     let mut found = beaten(db, beats).await?;
     let mut answer = Heartbeat::default();
-    for beat in beats.leases {
+    for beat in &beats.leases {
         let holder = found
             .get(&beat.lease.0)
             .map(|job| job.losing.agent.as_str());
@@ -263,7 +260,7 @@ pub(super) async fn heartbeat(
         return Ok(answer);
     }
     let mut deltas = Deltas::default();
-    for beat in beats.leases {
+    for beat in &beats.leases {
         let Some(job) = found.remove(&beat.lease.0).filter(|job| job.active) else {
             answer.lost.push(beat.lease.clone());
             continue;
@@ -293,7 +290,7 @@ async fn extend(
     lease: &LeaseId,
     said: Option<i64>,
     got_on: bool,
-    beats: &Beats<'_>,
+    beats: &Beats,
     deltas: &mut Deltas,
 ) -> Result<(), StoreError> {
     let again = job.state == "queued";
@@ -318,7 +315,7 @@ async fn extend(
     if again {
         sqlx::query("DELETE FROM setbacks WHERE job_id = $1 AND agent = $2")
             .bind(job.losing.id)
-            .bind(beats.agent)
+            .bind(&beats.agent)
             .execute(db)
             .await?;
         deltas.moved(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use ejecta_core::experiment::ExperimentName;
 use jiff::Timestamp;
 
-use super::verbs::{TRIES, reading, writing};
+use super::verbs::{reading, writing};
 use super::{Backend, follows, inbox, outbox};
 use crate::bot::follows::{Followed, Follows, Told, Untold};
 use crate::bot::mailbox::{Due, Entry, Inbox, MailboxError, Outbox, Received, Waiting};

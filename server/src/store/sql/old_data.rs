@@ -106,14 +106,15 @@ pub(super) async fn check(store: &Backend) {
     let again = store.submit(&again, record, now).await.expect("ok");
     assert_eq!(again, Submitted::Repeated);
     let claimed = store
-        .claim(&Claim {
-            agent: "local",
-            capabilities: &"memory-mib=8192".parse().expect("valid"),
-            leases: &[LeaseId("new".to_owned())],
+        .claim(Claim {
+            agent: "local".to_owned(),
+            capabilities: "memory-mib=8192".parse().expect("valid"),
+            leases: vec![LeaseId("new".to_owned())],
             now,
             until: now,
+            expired: now,
             alive_since: now,
-            without: &[],
+            without: Vec::new(),
         })
         .await
         .expect("ok");

@@ -11,15 +11,13 @@ use ejecta_core::outcome::JobRecord;
 use ejecta_core::plan::PlanEntry;
 use jiff::Timestamp;
 
-use super::{Backend, claim, counters, experiment_id, experiments, fleet, leases, outbox, results};
+use super::work::{Submitting, Touching};
+use super::{Backend, counters, experiment_id, experiments, fleet, leases, outbox, results};
 use crate::store::{
     AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
     Failure, Filed, Filter, Heartbeat, LeasedJob, Metrics, Moved, NewExperiment, News, Released,
     Requeue, Setback, Sighting, Store, StoreError, Submitted, TokenRecord, VerdictCounts, codec,
 };
-
-/// How often a transaction is tried that others got in the way of.
-pub(super) const TRIES: u32 = 8;
 
 /// Runs a transaction that writes; again, if it was taken back because of others.
 macro_rules! writing {
@@ -33,7 +31,7 @@ macro_rules! writing {
                 Ok(done)
             };
             match tried.await {
-                Err(StoreError::Conflict { .. }) if tries < TRIES => tries += 1,
+                Err(StoreError::Conflict { .. }) if tries < $crate::store::TRIES => tries += 1,
                 ended => break ended,
             }
         }
@@ -140,12 +138,12 @@ impl Store for Backend {
         reading!(self, |db| experiments::facts(&mut db, name))
     }
 
-    async fn claim(&self, request: &Claim<'_>) -> Result<Claimed, StoreError> {
-        writing!(self, |db| claim::claim(&mut db, request))
+    async fn claim(&self, request: Claim) -> Result<Claimed, StoreError> {
+        self.change(request).await
     }
 
-    async fn heartbeat(&self, beats: &Beats<'_>) -> Result<Heartbeat, StoreError> {
-        writing!(self, |db| leases::heartbeat(&mut db, beats))
+    async fn heartbeat(&self, beats: Beats) -> Result<Heartbeat, StoreError> {
+        self.change(beats).await
     }
 
     async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError> {
@@ -160,9 +158,13 @@ impl Store for Backend {
     ) -> Result<Submitted, StoreError> {
         let verdict = compare::judge_job(record).verdict;
         let record = codec::pack(record)?;
-        writing!(self, |db| results::submit(
-            &mut db, lease, &record, verdict, now
-        ))
+        let work = Submitting {
+            lease: lease.clone(),
+            record,
+            verdict,
+            now,
+        };
+        self.change(work).await
     }
 
     async fn release(
@@ -272,11 +274,12 @@ impl Store for Backend {
     }
 
     async fn touch_token(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
-        writing!(self, |db| fleet::touch_token(&mut db, id, now))
+        let id = id.to_owned();
+        self.change(Touching { id, now }).await
     }
 
-    async fn see_agent(&self, sighting: &Sighting<'_>) -> Result<(), StoreError> {
-        writing!(self, |db| fleet::see_agent(&mut db, sighting))
+    async fn see_agent(&self, sighting: Sighting) -> Result<(), StoreError> {
+        self.change(sighting).await
     }
 
     async fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {

@@ -3,8 +3,8 @@
 //! The database is in write-ahead mode, with one connection that writes and a few that read, so
 //! that writers queue here and not in SQLite's busy loop. `synchronous` is `FULL`: an agent throws
 //! its own copy of a result away once it is acknowledged, so an acknowledged result must survive
-//! not only a killed process (`NORMAL` would do for that) but a lost machine too. It costs one
-//! `fsync` for each result, which took a compiler's time to come by.
+//! not only a killed process (`NORMAL` would do for that) but a lost machine too. What many agents ask
+//! for at the same time shares one transaction and its `fsync` ([`group`]).
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use sqlx::{Connection as _, Sqlite, Transaction};
 
 use super::StoreError;
 use super::error::migration_error;
+use group::Group;
+use work::Work;
 
 /// A query whose rows are held until the transaction ends: SQLite has one writer, who holds all.
 macro_rules! locking {
@@ -63,6 +65,10 @@ mod requeue;
 mod results;
 #[path = "../sql/verbs.rs"]
 mod verbs;
+#[path = "../sql/work.rs"]
+mod work;
+
+mod group;
 
 type Database = Sqlite;
 type Connection = SqliteConnection;
@@ -112,6 +118,7 @@ const READERS: u32 = 4;
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    group: Group,
 }
 
 impl SqliteStore {
@@ -132,6 +139,8 @@ impl SqliteStore {
             .busy_timeout(BUSY_TIMEOUT);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            // A file does not go away, as a server does.
+            .test_before_acquire(false)
             // Where the disk is full SQLite takes a transaction back by itself, and the client
             // believes for ever that it is in one.
             .before_acquire(|db, _| Box::pin(async move { Ok(!db.is_in_transaction()) }))
@@ -140,9 +149,15 @@ impl SqliteStore {
         migrate(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .test_before_acquire(false)
             .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
             .await?;
-        Ok(Self { writer, readers })
+        let group = Group::start(writer.clone());
+        Ok(Self {
+            writer,
+            readers,
+            group,
+        })
     }
 
     /// Waits for running calls, folds the write-ahead log into the database, and closes it.
@@ -153,7 +168,12 @@ impl SqliteStore {
 
     /// Starts a transaction that holds the right to write from its first moment.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        begin(&self.writer).await
+    }
+
+    /// Makes a change, in one transaction with those of others.
+    async fn change<W: Work>(&self, work: W) -> Result<W::Done, StoreError> {
+        self.group.change(work).await
     }
 
     /// A connection to read by, each statement from the moment in which it begins.
@@ -165,6 +185,11 @@ impl SqliteStore {
     async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.readers.begin().await?)
     }
+}
+
+/// Starts a transaction that holds the right to write from its first moment.
+async fn begin(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, StoreError> {
+    Ok(writer.begin_with("BEGIN IMMEDIATE").await?)
 }
 
 fn migrator(migrations: &'static [(i64, &str, &str)]) -> Migrator {
@@ -186,7 +211,7 @@ fn migrator(migrations: &'static [(i64, &str, &str)]) -> Migrator {
 /// Brings the schema up to date, in one transaction that holds the right to write: another program
 /// that opens the database at the same time waits for it.
 async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut tx = begin(writer).await?;
     migrator(MIGRATIONS)
         .run_direct(None, &mut *tx, false)
         .await

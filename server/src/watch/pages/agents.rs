@@ -69,7 +69,7 @@ impl Page {
             agents: shown.map(|agent| row(agent, picture)).collect(),
             page,
             pages,
-            now: now.to_string(),
+            now: words::stamp(now),
             now_text: words::time(now),
         }
     }

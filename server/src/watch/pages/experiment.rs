@@ -67,7 +67,7 @@ impl Look {
             .filter(|_| shown.filed.state == State::Running)
             .and_then(|started| estimate::rate(ended, started, now));
         let regressed = verdicts.get(&Verdict::Regressed).copied().unwrap_or(0);
-        let left = shown.estimate.ends.map(|ends| words::span(now, ends));
+        let left = shown.estimate.ends.map(|ends| words::left(now, ends));
         let mut lead = format!(
             "{} of {} done; {} regressed",
             words::count(ended),
@@ -78,7 +78,7 @@ impl Look {
             lead.push_str(" so far");
         }
         if let Some(left) = &left {
-            lead.push_str(&format!("; about {left} left"));
+            lead.push_str(&format!("; {left}"));
         }
         let texts = BTreeMap::from([
             ("headline", headline(shown)),
@@ -178,6 +178,8 @@ pub struct Page {
     lead: String,
     problem: Option<String>,
     report: Option<Report>,
+    /// Whether there are pages of what is known so far.
+    so_far: bool,
     bar: Vec<Part>,
     bar_text: String,
     baseline: String,
@@ -226,24 +228,32 @@ impl Page {
                 _ => "",
             },
             lead: look.text("lead"),
-            problem: shown.problem.clone(),
+            problem: shown.trouble().map(str::to_owned),
             report: shown.report.clone().map(|text| Report {
                 link: ["https://", "http://", "/"]
                     .iter()
                     .any(|s| text.starts_with(s)),
                 text,
             }),
+            so_far: filed.state != State::Completed && shown.counts.finished() > 0,
             baseline: config.baseline.to_string(),
             candidate: config.candidate.to_string(),
             facts: facts(shown, &look),
             failures: failures.into_iter().map(row).collect(),
             failures_left_out: shown.counts.errors().saturating_sub(listed),
-            now: now.to_string(),
+            now: words::stamp(now),
             now_text: words::time(now),
             bar: look.bar,
             bar_text: look.bar_text,
             tiers: look.tiers,
         }
+    }
+
+    /// The same where there are reports of experiments that run, or are none.
+    #[must_use]
+    pub fn with_live_report(mut self, there_are: bool) -> Self {
+        self.so_far &= there_are;
+        self
     }
 }
 

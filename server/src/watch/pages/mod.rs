@@ -27,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use ejecta_core::experiment::ExperimentName;
 use ejecta_core::lifecycle::State as Phase;
 use ejecta_core::log::clean;
+use ejecta_core::report::pages::assets;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -36,7 +37,7 @@ use crate::api::ApiError;
 /// What a page may do: nothing but what is its own.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+     img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 /// Asks a browser for a token: as the password beside any name.
 const ASK: HeaderValue =
@@ -82,16 +83,7 @@ impl Rendered {
 
     /// The answer to a request with these headers.
     fn answer(&self, headers: &HeaderMap, cache: &str) -> Response {
-        let known = headers.get_all(IF_NONE_MATCH).iter();
-        let mut known = known.filter_map(|value| value.to_str().ok());
-        let etag = self.etag.to_str().unwrap_or_default();
-        let has_it = self.status == StatusCode::OK
-            && known.any(|tags| {
-                let mut tags = tags
-                    .split(',')
-                    .map(|tag| tag.trim().trim_start_matches("W/"));
-                tags.any(|tag| tag == etag || tag == "*")
-            });
+        let has_it = self.status == StatusCode::OK && has(headers, &self.etag);
         let mut response = if has_it {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
@@ -109,6 +101,19 @@ impl Rendered {
         head.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         response
     }
+}
+
+/// Whether whoever asks with these headers has what that tag is of.
+pub(super) fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let etag = etag.to_str().unwrap_or_default();
+    let known = headers.get_all(IF_NONE_MATCH).iter();
+    let mut known = known.filter_map(|value| value.to_str().ok());
+    known.any(|tags| {
+        let mut tags = tags
+            .split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"));
+        tags.any(|tag| tag == etag || tag == "*")
+    })
 }
 
 /// Pages as they were rendered a moment ago.
@@ -249,6 +254,7 @@ pub(crate) async fn experiment(
             _ => store.failures(&name, experiment::MAX_FAILURES).await?,
         };
         let page = experiment::Page::new(&shown, failures, site.experiments.now());
+        let page = page.with_live_report(site.watch.watching().live_reports);
         Ok::<_, Problem>(Rendered::page(StatusCode::OK, &page))
     };
     let key = format!("/experiments/{name}");
@@ -289,6 +295,9 @@ static SCRIPT: LazyLock<Rendered> = LazyLock::new(|| {
     Rendered::new(StatusCode::OK, "text/javascript; charset=utf-8", script)
 });
 
+static ICON: LazyLock<Rendered> =
+    LazyLock::new(|| Rendered::new(StatusCode::OK, "image/svg+xml", assets::ICON));
+
 static DESCRIPTION: LazyLock<Rendered> = LazyLock::new(|| {
     let text = include_str!("../../../../docs/openapi.json");
     Rendered::new(StatusCode::OK, "application/json", text)
@@ -311,6 +320,11 @@ pub(crate) async fn style(headers: HeaderMap) -> Response {
 /// What makes pages live.
 pub(crate) async fn script(headers: HeaderMap) -> Response {
     asset(&SCRIPT, &headers)
+}
+
+/// The icon, where browsers look for it: they do so for logs, too, which cannot name one.
+pub(crate) async fn icon(headers: HeaderMap) -> Response {
+    asset(&ICON, &headers)
 }
 
 /// What there is to be asked, for programs.

@@ -80,7 +80,7 @@ impl Page {
             running,
             waiting,
             recent: recent.iter().map(|shown| row(shown, now)).collect(),
-            now: now.to_string(),
+            now: words::stamp(now),
             now_text: words::time(now),
         }
     }
@@ -116,8 +116,8 @@ fn lines(shown: &Shown, now: Timestamp) -> Vec<Line> {
     let mut lines = Vec::new();
     match shown.filed.state {
         State::Running => {
-            let left = estimate.ends.map(|ends| words::span(now, ends));
-            let left = left.map_or(String::new(), |left| format!(", about {left} left"));
+            let left = estimate.ends.map(|ends| words::left(now, ends));
+            let left = left.map_or(String::new(), |left| format!(", {left}"));
             lines.push(plain(format!("{}{left}", words::percent(ended, total))));
         }
         State::Queued => lines.push(plain(match (estimate.starts, estimate.ends) {
@@ -150,8 +150,8 @@ fn lines(shown: &Shown, now: Timestamp) -> Vec<Line> {
         let errors = words::count(shown.counts.errors());
         lines.push(plain(format!("{errors} given up")));
     }
-    if let Some(problem) = &shown.problem {
-        lines.push(bad(problem.clone()));
+    if let Some(trouble) = shown.trouble() {
+        lines.push(bad(trouble.to_owned()));
     }
     lines
 }

@@ -2,27 +2,27 @@
 
 use jiff::Timestamp;
 
-/// `1,234,567`.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 job`, `2 jobs`.
-pub fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
-}
+pub use ejecta_core::report::{count_of as counted, grouped as count};
 
 /// `2026-11-21 16:20 UTC`.
 pub fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// `2026-11-21T16:20:05Z`, for programs: HTML knows no smaller parts than thousandths.
+pub fn stamp(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// What is left of the time until `end`: `about 3 h 5 min left`, `under 1 min left`.
+pub fn left(now: Timestamp, end: Timestamp) -> String {
+    let left = span(now, end);
+    let about = if left.starts_with("under") {
+        ""
+    } else {
+        "about "
+    };
+    format!("{about}{left} left")
 }
 
 /// The time between two moments in its two largest units: `3 d 4 h`, `12 min`; less than a minute

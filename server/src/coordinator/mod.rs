@@ -3,6 +3,13 @@
 //! It knows nothing of HTTP; [`crate::api`] translates. The clock is passed in; lease ids are made
 //! here, from the system's randomness.
 
+mod checks;
+mod enlarge;
+mod error;
+mod experiments;
+mod hearing;
+mod sweep;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, PoisonError};
@@ -10,37 +17,32 @@ use std::time::Duration;
 
 use ejecta_core::capability::Capabilities;
 use ejecta_core::compare;
-use ejecta_core::experiment::{Config, ExperimentName};
 use ejecta_core::job::LeaseId;
-use ejecta_core::log::clean;
-use ejecta_core::outcome::JOB_RECORD_SCHEMA;
 use ejecta_core::protocol::{
-    ClaimRequest, ClaimResponse, Grant, HeartbeatRequest, HeartbeatResponse, LogFile, PROTOCOL,
-    ReadyRequest, ReleaseRequest, SubmitRequest, SubmitResponse, UnableRequest,
+    ClaimRequest, ClaimResponse, Grant, HeartbeatRequest, HeartbeatResponse, ReleaseRequest,
+    SubmitRequest, SubmitResponse,
 };
 use ejecta_core::queue::{self, AfterLoss};
 use jiff::Timestamp;
-use serde_json::json;
 use tokio::sync::{Mutex, broadcast, watch};
 
 use crate::event::Event;
-use crate::facts;
-use crate::logs::{LogError, Logs};
+use crate::logs::Logs;
 use crate::store::{
     Beat, Beats, Claim, Claimed, Counts, LeasedJob, Lost, Measured, Released, Setback, Sighting,
-    Store, StoreError, Submitted,
+    Store, Submitted,
 };
 use crate::watch::{Telemetry, Watching};
+use checks::{bounded, check_claim, check_submission};
+use hearing::Hearing;
+
+pub use error::CoordinatorError;
 
 /// Reads the time. The edge of a role has the real one.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The most jobs that one claim is granted.
 pub const MAX_SLOTS: u32 = 256;
-/// The longest name of an agent, in bytes.
-const MAX_AGENT_BYTES: usize = 100;
-/// How much is kept of the error that a release names, in bytes.
-const MAX_ERROR_BYTES: usize = 8 * 1024;
 /// The events that a slow follower can be behind before it misses some.
 const EVENTS_KEPT: usize = 4096;
 /// Agents of which it is remembered when they were last heard of.
@@ -74,65 +76,6 @@ impl Default for Settings {
     }
 }
 
-/// Why a request was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum CoordinatorError {
-    /// The request makes no sense, and will not make more when it is repeated.
-    #[error("{0}")]
-    Invalid(String),
-    /// The agent speaks another version of the protocol.
-    #[error(
-        "this coordinator speaks version {PROTOCOL} of the protocol and the agent version {0}; use the same version of ejecta for both"
-    )]
-    Protocol(u32),
-    /// The caller is not the agent that it says it is.
-    #[error("this token is that of the agent `{}`, and not of `{}`", clean(.token), clean(.named))]
-    WrongAgent {
-        /// Whose token it is.
-        token: String,
-        /// Who is named.
-        named: String,
-    },
-    /// The lease was granted to another agent.
-    #[error("lease `{}` is another agent's", clean(.0.0.as_str()))]
-    ForeignLease(LeaseId),
-    /// The lease has lost its job, or never held one.
-    #[error("lease `{}` holds no job", clean(.0.0.as_str()))]
-    StaleLease(LeaseId),
-    /// The agent has no job of the experiment.
-    #[error("this agent has no job of the experiment `{0}`")]
-    NoJob(ExperimentName),
-    /// Other agents run the experiment with something else.
-    #[error(
-        "{what} of the experiment `{name}` {verb} not what other agents of it have: `{here}` here, and \
-         `{there}` there"
-    )]
-    Different {
-        /// The experiment.
-        name: ExperimentName,
-        /// What differs.
-        what: &'static str,
-        /// `is` or `are`.
-        verb: &'static str,
-        /// What this agent has, in one line.
-        here: String,
-        /// What the first agent had.
-        there: String,
-    },
-    /// There is no such experiment.
-    #[error("there is no experiment `{0}`")]
-    UnknownExperiment(ExperimentName),
-    /// The store failed.
-    #[error("failed to {0}")]
-    Store(#[from] StoreError),
-    /// The logs could not be kept.
-    #[error("failed to {0}")]
-    Logs(#[from] LogError),
-    /// The system gave no randomness for lease ids.
-    #[error("failed to make a lease id: {0}")]
-    Randomness(#[from] getrandom::Error),
-}
-
 /// Hands out jobs and takes results in.
 pub struct Coordinator {
     store: Arc<dyn Store>,
@@ -142,10 +85,12 @@ pub struct Coordinator {
     telemetry: Arc<Telemetry>,
     stopping: watch::Sender<bool>,
     events: broadcast::Sender<Event>,
-    /// A submission writes its job's logs before its record commits. Whoever does that for a job
-    /// holds the job's turn, so that a stale lease cannot write over the logs of the winner. (Where several
-    /// coordinators share a store, logs are objects, and those are kept by lease.)
+    /// A submission writes its job's logs before its record commits. Where they are plain files, whoever
+    /// does that for a job holds the job's turn, so that a stale lease cannot write over the logs of the
+    /// winner.
     turns: [Mutex<()>; TURNS],
+    /// Since when agents can be heard.
+    hearing: Hearing,
     /// When it was last written down that an agent was heard of.
     seen: std::sync::Mutex<HashMap<String, Timestamp>>,
 }
@@ -165,6 +110,7 @@ impl Coordinator {
             telemetry,
             stopping: watch::Sender::new(false),
             logs: logs.into(),
+            hearing: Hearing::new(clock(), settings.lease),
             clock,
             settings,
             events,
@@ -250,14 +196,15 @@ impl Coordinator {
         self.see(agent, Some(&capabilities), now).await?;
         let claimed = self
             .store
-            .claim(&Claim {
-                agent,
-                capabilities: &capabilities,
-                leases: &leases,
+            .claim(Claim {
+                agent: agent.to_owned(),
+                capabilities,
+                leases,
                 now,
                 until,
+                expired: self.hearing.expired(now),
                 alive_since: before(now, self.settings.lease),
-                without: &request.without,
+                without: request.without.clone(),
             })
             .await?;
         self.tell_claimed(&claimed, &request.agent);
@@ -291,6 +238,18 @@ impl Coordinator {
         agent: &str,
         request: &HeartbeatRequest,
     ) -> Result<HeartbeatResponse, CoordinatorError> {
+        let heard = self.hear(agent, request).await;
+        if matches!(heard, Err(CoordinatorError::Store(_))) {
+            self.hearing.failed(self.now());
+        }
+        heard
+    }
+
+    async fn hear(
+        &self,
+        agent: &str,
+        request: &HeartbeatRequest,
+    ) -> Result<HeartbeatResponse, CoordinatorError> {
         let (now, until) = self.lease_times();
         self.see(agent, None, now).await?;
         let beats: Vec<Beat> = request
@@ -303,9 +262,9 @@ impl Coordinator {
             .collect();
         let mut heartbeat = self
             .store
-            .heartbeat(&Beats {
-                agent,
-                leases: &beats,
+            .heartbeat(Beats {
+                agent: agent.to_owned(),
+                leases: beats,
                 now,
                 until,
                 stuck_since: before(now, self.settings.stuck),
@@ -334,10 +293,13 @@ impl Coordinator {
     ) -> Result<SubmitResponse, CoordinatorError> {
         check_submission(request)?;
         let lease = &request.lease;
-        let job = self.job_of(agent, lease).await?;
-        let _turn = self.turn(&job).await;
-        // What was true before the turn may not be true in it.
-        let job = self.job_of(agent, lease).await?;
+        let mut job = self.job_of(agent, lease).await?;
+        let mut turn = None;
+        if self.logs.take_turns() {
+            turn = Some(self.turn(&job).await);
+            // What was true before the turn may not be true in it.
+            job = self.job_of(agent, lease).await?;
+        }
         if job.finished {
             return Ok(SubmitResponse::Repeated);
         }
@@ -361,6 +323,7 @@ impl Coordinator {
             Submitted::Repeated => Ok(SubmitResponse::Repeated),
             Submitted::Committed(counts) => {
                 let judged = compare::judge_job(&request.record);
+                drop(turn);
                 self.telemetry.worked(since(job.granted, now));
                 self.tell(Event::JobFinished {
                     experiment: job.experiment,
@@ -372,45 +335,6 @@ impl Coordinator {
                     counts,
                 });
                 Ok(SubmitResponse::Committed)
-            }
-        }
-    }
-
-    /// Whether an agent is there with the memory for the next larger class of a job.
-    async fn has_more_memory(&self, job: &LeasedJob) -> Result<bool, CoordinatorError> {
-        if job.size >= queue::MAX_SIZE {
-            return Ok(false);
-        }
-        let (now, _) = self.lease_times();
-        let alive_since = before(now, self.settings.lease);
-        let agents = self.store.agents().await?;
-        Ok(agents.iter().any(|agent| {
-            agent.seen >= alive_since
-                && queue::largest_class(job.memory_bytes, agent.capabilities.memory_mib()) > 0
-        }))
-    }
-
-    /// Sends a job to an agent with more memory.
-    async fn enlarge(
-        &self,
-        lease: &LeaseId,
-        job: LeasedJob,
-    ) -> Result<SubmitResponse, CoordinatorError> {
-        let error = "it ran out of memory, and is tried with more";
-        let now = (self.clock)();
-        match self
-            .store
-            .release(lease, Setback::TooSmall(error), now)
-            .await?
-        {
-            Released::Stale => Err(CoordinatorError::StaleLease(lease.clone())),
-            Released::Requeued(counts) => {
-                self.tell_released(job, Some(error.to_owned()), false, counts);
-                Ok(SubmitResponse::Enlarged)
-            }
-            Released::GivenUp(counts) => {
-                self.tell_released(job, Some(error.to_owned()), true, counts);
-                Ok(SubmitResponse::Enlarged)
             }
         }
     }
@@ -442,93 +366,6 @@ impl Coordinator {
             Released::GivenUp(counts) => self.tell_released(job, told, true, counts),
         }
         Ok(())
-    }
-
-    /// What an agent must know of an experiment.
-    ///
-    /// # Errors
-    /// [`CoordinatorError::UnknownExperiment`], [`CoordinatorError::Store`].
-    pub async fn config(&self, name: &ExperimentName) -> Result<Config, CoordinatorError> {
-        match self.store.experiment(name).await? {
-            Some(filed) => Ok(filed.experiment.config),
-            None => Err(CoordinatorError::UnknownExperiment(name.clone())),
-        }
-    }
-
-    /// Hears what `agent` runs an experiment with, of which it has jobs. The first agent decides:
-    /// results of one experiment must be those of one pair of compilers.
-    ///
-    /// # Errors
-    /// [`CoordinatorError::Different`], [`CoordinatorError::NoJob`],
-    /// [`CoordinatorError::UnknownExperiment`], [`CoordinatorError::Store`].
-    pub async fn ready(
-        &self,
-        agent: &str,
-        name: &ExperimentName,
-        request: &ReadyRequest,
-    ) -> Result<(), CoordinatorError> {
-        self.has_job(agent, name).await?;
-        let (baseline, candidate) = (&request.baseline, &request.candidate);
-        let said = [
-            (facts::BASELINE, "the baseline", "is", json!(baseline)),
-            (facts::CANDIDATE, "the candidate", "is", json!(candidate)),
-            (facts::PATCHES, "the patches", "are", json!(request.patches)),
-        ];
-        for (key, what, verb, here) in said {
-            let there = self.store.settle_fact(name, key, &here).await?;
-            if here != there {
-                return Err(CoordinatorError::Different {
-                    name: name.clone(),
-                    what,
-                    verb,
-                    here: in_short(&here),
-                    there: in_short(&there),
-                });
-            }
-        }
-        let (sandbox, now) = (json!(clean(&request.sandbox)), json!((self.clock)()));
-        self.store
-            .settle_fact(name, facts::SANDBOX, &sandbox)
-            .await?;
-        self.store.settle_fact(name, facts::STARTED, &now).await?;
-        let nothing = serde_json::Value::Null;
-        self.store.set_fact(name, facts::PROBLEM, &nothing).await?;
-        Ok(())
-    }
-
-    /// Hears why `agent` cannot run an experiment of which it has jobs.
-    ///
-    /// # Errors
-    /// [`CoordinatorError::NoJob`], [`CoordinatorError::UnknownExperiment`],
-    /// [`CoordinatorError::Store`].
-    pub async fn unable(
-        &self,
-        agent: &str,
-        name: &ExperimentName,
-        request: &UnableRequest,
-    ) -> Result<(), CoordinatorError> {
-        self.has_job(agent, name).await?;
-        let why = bounded(&request.error);
-        tracing::warn!(agent, experiment = %name, %why, "an agent cannot run an experiment");
-        let problem = json!(format!(
-            "the agent `{}` cannot run it: failed to {why}",
-            clean(agent)
-        ));
-        self.store.set_fact(name, facts::PROBLEM, &problem).await?;
-        Ok(())
-    }
-
-    async fn has_job(&self, agent: &str, name: &ExperimentName) -> Result<(), CoordinatorError> {
-        if self.store.experiment(name).await?.is_none() {
-            return Err(CoordinatorError::UnknownExperiment(name.clone()));
-        }
-        let agents = self.store.agents().await?;
-        let of_agent = agents.iter().filter(|known| known.name == agent);
-        let mut jobs = of_agent.flat_map(|known| &known.jobs);
-        if jobs.any(|job| job.experiment == *name) {
-            return Ok(());
-        }
-        Err(CoordinatorError::NoJob(name.clone()))
     }
 
     /// Now, and when a lease that is granted or extended now ends.
@@ -575,25 +412,11 @@ impl Coordinator {
             seen.insert(key, now);
         }
         let sighting = Sighting {
-            agent,
-            capabilities,
+            agent: agent.to_owned(),
+            capabilities: capabilities.cloned(),
             now,
         };
-        Ok(self.store.see_agent(&sighting).await?)
-    }
-
-    /// Takes expired leases away, and moves experiments on whose jobs have ended: to be called now
-    /// and then, because nobody may be there to claim.
-    ///
-    /// # Errors
-    /// [`CoordinatorError::Store`].
-    pub async fn sweep(&self) -> Result<(), CoordinatorError> {
-        let expired = self.store.expire((self.clock)()).await?;
-        self.tell_lost(&expired.lost);
-        for experiment in expired.ended {
-            self.tell(Event::JobsEnded { experiment });
-        }
-        Ok(())
+        Ok(self.store.see_agent(sighting).await?)
     }
 
     async fn turn(&self, job: &LeasedJob) -> tokio::sync::MutexGuard<'_, ()> {
@@ -650,71 +473,6 @@ impl Coordinator {
     }
 }
 
-fn check_claim(request: &ClaimRequest) -> Result<(), CoordinatorError> {
-    if request.protocol != PROTOCOL {
-        return Err(CoordinatorError::Protocol(request.protocol));
-    }
-    let decent = (1..=MAX_AGENT_BYTES).contains(&request.agent.len())
-        && clean(&request.agent) == request.agent
-        && !request.agent.contains(['\n', '\t']);
-    if !decent {
-        return Err(CoordinatorError::Invalid(format!(
-            "an agent's name has 1 to {MAX_AGENT_BYTES} bytes and no control characters"
-        )));
-    }
-    if request.slots == 0 {
-        return Err(CoordinatorError::Invalid(
-            "a claim is for at least 1 slot".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// Refuses what could not be kept, or could not be read back.
-fn check_submission(request: &SubmitRequest) -> Result<(), CoordinatorError> {
-    let invalid = |why: String| Err(CoordinatorError::Invalid(why));
-    let schema = request.record.schema;
-    if schema != JOB_RECORD_SCHEMA {
-        return invalid(format!(
-            "this coordinator reads records of schema {JOB_RECORD_SCHEMA}, and this one has {schema}"
-        ));
-    }
-    let sent = request.logs.iter().map(|log| &log.name);
-    let named = request.record.runs.iter().map(|run| &run.log);
-    if let Some(name) = sent
-        .clone()
-        .chain(named)
-        .find(|n| !LogFile::name_is_safe(n))
-    {
-        return invalid(format!("`{}` is no name of a log", clean(name)));
-    }
-    let mut names: Vec<&String> = sent.collect();
-    names.sort();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return invalid(format!("there are two logs named `{}`", twice[0]));
-    }
-    Ok(())
-}
-
-/// What an agent said of a toolchain or of patches, in one line.
-fn in_short(fact: &serde_json::Value) -> String {
-    let said = match fact.get("rustc").and_then(serde_json::Value::as_str) {
-        Some(rustc) => rustc.lines().next().unwrap_or_default().to_owned(),
-        None => fact.to_string(),
-    };
-    bounded(&said)
-}
-
-/// Text from outside, safe to show and of a bounded length.
-fn bounded(text: &str) -> String {
-    let mut text = clean(text);
-    if text.len() > MAX_ERROR_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
-        text.push_str(" [...]");
-    }
-    text
-}
-
 /// 128 random bits in hexadecimal: never the same twice, and nothing to guess.
 fn new_lease() -> Result<LeaseId, getrandom::Error> {
     let mut bytes = [0; 16];
@@ -745,13 +503,5 @@ mod tests {
         let (one, two) = (new_lease().expect("random"), new_lease().expect("random"));
         assert_ne!(one, two);
         assert_eq!(one.0.len(), 32);
-    }
-
-    #[test]
-    fn errors_of_agents_are_cut_and_cleaned() {
-        assert_eq!(bounded("a \x1b[2J"), "a \\u{1b}[2J");
-        let long = bounded(&"ä".repeat(MAX_ERROR_BYTES));
-        assert!(long.len() <= MAX_ERROR_BYTES + 6, "{}", long.len());
-        assert!(long.ends_with("ä [...]"));
     }
 }
