@@ -115,7 +115,13 @@ impl Yard {
 
     /// Waits for a moment that the dice choose, in the first two thirds of the work.
     pub fn moment(&mut self) {
-        let finished = self.dice.between(0, work::CRATES as u64 * 2 / 3);
+        self.moment_up_to(work::CRATES * 2 / 3);
+    }
+
+    /// Waits for a moment that the dice choose, when no more than so many results are there, or
+    /// just after.
+    pub fn moment_up_to(&mut self, most: usize) {
+        let finished = self.dice.between(0, most as u64);
         self.until("a number of results", |shown| {
             shown["jobs"][0]["finished"].as_u64() >= Some(finished)
         });
