@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use ejecta_core::client::{
-    Choices, CreateRequest, EditRequest, ExperimentList, ExperimentView, RetryRequest,
+    CreateRequest, EditRequest, ExperimentList, ExperimentView, RetryRequest,
 };
 use ejecta_core::compare::Verdict;
 use ejecta_core::experiment::ExperimentName;
@@ -84,21 +84,9 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 async fn create(args: &CreateArgs, tell: Tell<'_>) -> Result<Exit, Failure> {
     let request = CreateRequest {
         name: args.name.clone(),
-        choices: Choices {
-            baseline: args.baseline.clone(),
-            candidate: args.candidate.clone(),
-            mode: args.mode,
-            scope: args.scope,
-            lockfile: args.lockfile,
-            baseline_runs: args.baseline_runs,
-            cap_lints: args.cap_lints,
-            compare: args.compare,
-            confirmations: args.confirmations,
-            memory_mib: args.memory,
-            timeout_seconds: args.timeout,
-        },
-        crates: portable(&args.crates)?,
-        seed: args.seed,
+        choices: args.choices.choices(),
+        crates: portable(&args.choices.crates)?,
+        seed: args.choices.seed,
         ignore_denylist: args.ignore_denylist,
         priority: args.priority,
         requirements: requirements(&args.require)?,
@@ -339,6 +327,8 @@ fn when(at: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ejecta_core::client::Choices;
+
     use super::*;
 
     fn view(state: &str) -> ExperimentView {

@@ -15,7 +15,7 @@ use ejecta_core::report::model::{CrateResult, ExperimentInfo};
 use ejecta_core::report::{first_error, pages};
 use ejecta_server::publish;
 
-use crate::cli::{MessageFormat, ReplayArgs, RunArgs};
+use crate::cli::{ChoiceArgs, MessageFormat, ReplayArgs, RunArgs};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::report::{published_file, read_results};
@@ -194,26 +194,28 @@ fn run_args(
         None => experiment.limits.clone(),
     };
     RunArgs {
-        baseline: experiment.baseline.spec.clone(),
-        candidate: experiment.candidate.spec.clone(),
-        crates: chosen.crates,
-        mode: experiment.mode,
-        scope: experiment.scope,
-        lockfile: chosen.lockfile,
-        baseline_runs: BaselineRuns::Always,
-        cap_lints: Some(experiment.cap_lints),
-        compare: experiment.compare,
-        confirmations: experiment.confirmations,
+        choices: ChoiceArgs {
+            baseline: experiment.baseline.spec.clone(),
+            candidate: experiment.candidate.spec.clone(),
+            crates: chosen.crates,
+            mode: experiment.mode,
+            scope: experiment.scope,
+            lockfile: chosen.lockfile,
+            baseline_runs: BaselineRuns::Always,
+            cap_lints: Some(experiment.cap_lints),
+            compare: experiment.compare,
+            confirmations: experiment.confirmations,
+            memory: limits.memory_bytes >> 20,
+            timeout: limits.wall_seconds,
+            seed: experiment.seed,
+        },
         sandbox: args.sandbox,
         image: experiment.image.clone(),
         runtime: experiment.runtime.clone(),
         jobs: Some(1),
-        memory: limits.memory_bytes >> 20,
-        timeout: limits.wall_seconds,
         denylist: None,
         registry: registry_args(args, experiment),
         toolchains: args.toolchains.clone(),
-        seed: experiment.seed,
         name: None,
         out: Some(out.to_owned()),
         resume: false,

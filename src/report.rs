@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use ejecta_core::report::crater::{self, LogSource};
-use ejecta_core::report::model::{CrateResult, Results};
+use ejecta_core::report::model::{ClusterResult, CrateResult, Results};
 use ejecta_core::report::stream::Head;
 use ejecta_core::report::{html, junit, markdown, retry, text};
 use ejecta_server::publish::{self, Earlier, Gathered, PublishError};
@@ -126,7 +126,7 @@ fn earlier_one(from: &Path) -> Result<Earlier, Failure> {
     Ok(Earlier {
         name: head.experiment.name.to_string(),
         started: head.experiment.started,
-        clusters: head.clusters,
+        causes: head.clusters.iter().map(ClusterResult::known).collect(),
     })
 }
 

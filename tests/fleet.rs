@@ -341,21 +341,19 @@ fn two_servers_share_one_database() {
     }
 }
 
+/// Makes the experiment `odd`, with a candidate that cannot be had.
+fn create_odd(fleet: &Fleet, candidate: &str) {
+    let args = ["create", "odd", "--crates", "list:passes", "--candidate"];
+    let made = fleet.experiment(&[&args[..], &[candidate]].concat());
+    assert_eq!(made.code, Some(0), "{made:?}");
+}
+
 #[test]
 fn an_agent_without_the_toolchain_says_so_and_leaves_the_experiment() {
     let fleet = fleet(None, "");
     let _server = fleet.server();
     let mut agent = fleet.agent("one", &["--jobs", "2"]);
-    let args = [
-        "create",
-        "odd",
-        "--crates",
-        "list:passes",
-        "--candidate",
-        "stable+target=no-such-target-1",
-    ];
-    let made = fleet.experiment(&args);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    create_odd(&fleet, "stable+target=no-such-target-1");
     let shown = fleet.wait("odd", |e| e["problem"].is_string());
     let problem = shown["problem"].as_str().expect("a problem");
     assert!(
@@ -377,16 +375,7 @@ fn an_experiment_with_a_toolchain_that_there_is_not_has_failed() {
     let fleet = fleet(None, "");
     let _server = fleet.server();
     let _agent = fleet.agent("one", &["--jobs", "2"]);
-    let args = [
-        "create",
-        "odd",
-        "--crates",
-        "list:passes",
-        "--candidate",
-        "no-such-toolchain-1",
-    ];
-    let made = fleet.experiment(&args);
-    assert_eq!(made.code, Some(0), "{made:?}");
+    create_odd(&fleet, "no-such-toolchain-1");
     let (ended, told) = fleet.experiment_json(&["watch", "odd", "--every", "1"]);
     let last = told.last().expect("an end");
     assert_eq!(last["state"], "failed", "{ended:?}");

@@ -27,6 +27,8 @@ pub const IGNORES_DENYLIST: &str = "ignores-denylist";
 pub const REPORTER: &str = "reporter";
 /// Where the report is.
 pub const REPORT: &str = "report";
+/// The root causes in the report, as far as later experiments have to know them.
+pub const CAUSES: &str = "causes";
 /// Why it is aborted or failed, or what keeps it from getting on, for people.
 pub const PROBLEM: &str = "problem";
 /// What whoever asked for it can do about that, for people.

@@ -5,16 +5,20 @@
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
+use axum::extract::{Path as InAddress, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::{IntoResponse as _, Response};
-use ejecta_publish::kind_of;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::get;
+use ejecta_publish::{PAGE, kind_of};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 use object_store::local::LocalFileSystem;
@@ -42,13 +46,25 @@ impl Shelf {
         Ok(Self { files })
     }
 
-    /// Answers a request for a file, as its headers want it.
+    /// The files in its directories, below `at`; but for their first pages, which others may write
+    /// when they are asked for.
+    pub fn routes(self: Arc<Self>, at: &str) -> Router {
+        Router::new()
+            .route(&format!("{at}/{{name}}"), get(to_directory))
+            .route(&format!("{at}/{{name}}/{{*file}}"), get(below))
+            .with_state(self)
+    }
+
+    /// Answers a request for a file, as its headers want it. For a directory, with a slash at its
+    /// end, that is its first page.
     pub async fn send(&self, file: &str, asked: &HeaderMap) -> Response {
-        if !is_safe(file) {
+        let page = if file.ends_with('/') { PAGE } else { "" };
+        let file = format!("{file}{page}");
+        if !is_safe(&file) {
             return StatusCode::NOT_FOUND.into_response();
         }
-        match self.files.get(&Path::from(file)).await {
-            Ok(found) => answer(file, found, asked),
+        match self.files.get(&Path::from(file.as_str())).await {
+            Ok(found) => answer(&file, found, asked),
             Err(error) if is_missing(&error) => StatusCode::NOT_FOUND.into_response(),
             Err(error) => {
                 tracing::error!(file, %error, "cannot read a report");
@@ -56,6 +72,22 @@ impl Shelf {
             }
         }
     }
+}
+
+async fn to_directory(InAddress(name): InAddress<String>) -> Response {
+    match is_safe(&name) {
+        // From beside it, so that it holds behind any proxy.
+        true => Redirect::permanent(&format!("{name}/")).into_response(),
+        false => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn below(
+    State(shelf): State<Arc<Shelf>>,
+    InAddress((name, file)): InAddress<(String, String)>,
+    asked: HeaderMap,
+) -> Response {
+    shelf.send(&format!("{name}/{file}"), &asked).await
 }
 
 /// A path of which no part leads elsewhere.
@@ -213,6 +245,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("e")).expect("made");
         std::fs::write(dir.path().join("e/a.txt"), "0123456789").expect("written");
         std::fs::write(dir.path().join("e/empty.txt"), "").expect("written");
+        std::fs::write(dir.path().join("e/index.html"), "first").expect("written");
         std::fs::write(dir.path().join("secret"), "x").expect("written");
         let shelf = Shelf::new(dir.path()).expect("there");
         (dir, shelf)
@@ -330,6 +363,19 @@ mod tests {
         assert_eq!(same.status, 206);
         let other = ask(&shelf, "e/a.txt", &[range, (&IF_RANGE, "\"other\"")]).await;
         assert_eq!((other.status, other.body.as_str()), (200, "0123456789"));
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_its_first_page() {
+        let (_dir, shelf) = shelf();
+        let page = ask(&shelf, "e/", &[]).await;
+        assert_eq!((page.status, page.body.as_str()), (200, "first"));
+        assert!(page.header("content-type").starts_with("text/html"));
+        let moved = to_directory(InAddress("e".to_owned())).await;
+        assert_eq!(moved.status(), StatusCode::PERMANENT_REDIRECT);
+        assert_eq!(moved.headers()["location"], "e/");
+        let out = to_directory(InAddress("..".to_owned())).await;
+        assert_eq!(out.status(), StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]

@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ejecta_core::compare::Verdict;
-use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, LockfilePolicy};
+use ejecta_core::experiment::{CapLints, ExperimentName};
 use ejecta_core::lifecycle::State;
 use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::toolchain::ToolchainSpec;
 use ejecta_server::auth::Permission;
 
-use super::{MessageFormat, RegistryArgs, SandboxChoice, ToolchainArgs};
+use super::{ChoiceArgs, MessageFormat, RegistryArgs, SandboxChoice, ToolchainArgs};
 
 /// `ejecta server`.
 #[derive(Debug, Clone, Args)]
@@ -205,46 +205,8 @@ pub enum ExperimentCommand {
 pub struct CreateArgs {
     /// The experiment's name
     pub name: ExperimentName,
-    /// The toolchain that is known to be good
-    #[arg(long, value_name = "TOOLCHAIN", default_value = "stable")]
-    pub baseline: ToolchainSpec,
-    /// The toolchain under test; `ejecta run --help` says what a toolchain is
-    #[arg(long, value_name = "TOOLCHAIN", default_value = "nightly")]
-    pub candidate: ToolchainSpec,
-    /// Which crates; `ejecta crates --help` says what can be said. Files are read here.
-    #[arg(long, value_name = "SELECTION", default_value = "demo")]
-    pub crates: String,
-    /// What is done with each crate: `check-only`, `build-only`, `build-and-test`, `clippy`,
-    /// `rustdoc`, `fix`, or `unstable-features`
-    #[arg(long, value_name = "MODE", default_value_t = Mode::CheckOnly)]
-    pub mode: Mode,
-    /// What part of each crate: `lib`, or `all`
-    #[arg(long, value_name = "SCOPE", default_value_t = Scope::Lib)]
-    pub scope: Scope,
-    /// Which lockfile both sides use: `auto`, `published`, or `fresh`
-    #[arg(long, value_name = "POLICY", default_value_t = LockfilePolicy::Auto)]
-    pub lockfile: LockfilePolicy,
-    /// When the baseline runs: `on-failure`, or `always`
-    #[arg(long, value_name = "WHEN", default_value_t = BaselineRuns::OnFailure)]
-    pub baseline_runs: BaselineRuns,
-    /// Cap lints at `forbid` (no cap), `warn`, or `allow` [default: as `ejecta run`]
-    #[arg(long, value_name = "LEVEL")]
-    pub cap_lints: Option<CapLints>,
-    /// What makes a difference: `outcomes`, or `warnings`
-    #[arg(long, value_name = "WHAT", default_value_t = Compare::Outcomes)]
-    pub compare: Compare,
-    /// How often a difference is run again, on both sides, before it counts
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
-    pub confirmations: u32,
-    /// Memory of one sandbox, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(64..=4_194_304))]
-    pub memory: u64,
-    /// Wall-clock time of one step, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=604_800))]
-    pub timeout: u64,
-    /// The order of the crates, and what `random-N` draws by
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     /// Run what the server's denylist excludes, too
     #[arg(long)]
     pub ignore_denylist: bool,

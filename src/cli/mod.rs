@@ -5,6 +5,7 @@ mod fleet;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ejecta_core::client::Choices;
 use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, LockfilePolicy};
 use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::toolchain::ToolchainSpec;
@@ -86,10 +87,9 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
-/// `ejecta run`.
+/// What an experiment is, whoever runs it.
 #[derive(Debug, Clone, Args)]
-#[command(after_long_help = RUN_EXAMPLES)]
-pub struct RunArgs {
+pub struct ChoiceArgs {
     /// The toolchain that is known to be good
     #[arg(long, value_name = "TOOLCHAIN", default_value = "stable")]
     pub baseline: ToolchainSpec,
@@ -137,6 +137,42 @@ pub struct RunArgs {
     /// How often a difference is run again, on both sides, before it counts
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     pub confirmations: u32,
+    /// Memory of one sandbox, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(64..=4_194_304))]
+    pub memory: u64,
+    /// Wall-clock time of one step, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub timeout: u64,
+    /// The order of the crates, and what `random-N` draws by
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl ChoiceArgs {
+    /// All but the crates and their order.
+    pub fn choices(&self) -> Choices {
+        Choices {
+            baseline: self.baseline.clone(),
+            candidate: self.candidate.clone(),
+            mode: self.mode,
+            scope: self.scope,
+            lockfile: self.lockfile,
+            baseline_runs: self.baseline_runs,
+            cap_lints: self.cap_lints,
+            compare: self.compare,
+            confirmations: self.confirmations,
+            memory_mib: self.memory,
+            timeout_seconds: self.timeout,
+        }
+    }
+}
+
+/// `ejecta run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     /// How crates are isolated
     #[arg(long, value_enum, default_value_t = SandboxChoice::Auto)]
     pub sandbox: SandboxChoice,
@@ -149,12 +185,6 @@ pub struct RunArgs {
     /// Crates at once [default: the number of processors]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
-    /// Memory of one sandbox, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(64..=4_194_304))]
-    pub memory: u64,
-    /// Wall-clock time of one step, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=604_800))]
-    pub timeout: u64,
     /// Reviewed exclusions, in place of the list that comes with ejecta
     #[arg(long, value_name = "FILE")]
     pub denylist: Option<PathBuf>,
@@ -162,9 +192,6 @@ pub struct RunArgs {
     pub registry: RegistryArgs,
     #[command(flatten)]
     pub toolchains: ToolchainArgs,
-    /// The order of the crates, and what `random-N` draws by
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
     /// The experiment's name [default: run-DATE-TIME]
     #[arg(long, value_name = "NAME")]
     pub name: Option<ExperimentName>,

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ejecta_core::denylist::Denylist;
-use ejecta_core::experiment::{CapLints, Config, Experiment, ExperimentName};
-use ejecta_core::limits::Limits;
-use ejecta_core::mode::Mode;
+use ejecta_core::experiment::{Config, Experiment, ExperimentName};
 use ejecta_core::toolchain::{PatchSource, ToolchainSource, ToolchainSpec};
 use ejecta_registry::Registry;
 use ejecta_server::facts;
@@ -18,7 +16,7 @@ use super::machine;
 use super::repositories::Repositories;
 use super::select::{Notes, Place};
 use super::setup::Setup;
-use crate::cli::RunArgs;
+use crate::cli::{ChoiceArgs, RunArgs};
 use crate::error::Failure;
 use crate::planner;
 
@@ -216,15 +214,15 @@ pub async fn create(
         registry,
         database: &machine::database(&args.registry),
         repositories,
-        seed: args.seed,
+        seed: args.choices.seed,
     };
-    let planned = planner::draw(&args.crates, &place, &denylist, notes).await?;
+    let planned = planner::draw(&args.choices.crates, &place, &denylist, notes).await?;
     let name = name(args, now)?;
     let experiment = Experiment {
         name,
-        selection: args.crates.clone(),
-        seed: args.seed,
-        config: config(args)?,
+        selection: args.choices.crates.clone(),
+        seed: args.choices.seed,
+        config: config(&args.choices)?,
         created: now,
     };
     let home = Home::take(dir)?;
@@ -272,39 +270,12 @@ pub fn denylist(file: Option<&Path>) -> Result<Denylist, Failure> {
         .map_err(|e| Failure::input(format!("{name}: {e}")))
 }
 
-fn config(args: &RunArgs) -> Result<Config, Failure> {
-    let mut toolchains = [args.baseline.clone(), args.candidate.clone()];
-    for toolchain in &mut toolchains {
-        if toolchain.passes_arguments_on() && args.mode != Mode::Clippy {
-            let mode = args.mode;
-            return Err(Failure::input(format!(
-                "the toolchain `{toolchain}` has arguments behind `--`, which the mode {mode} \
-                 passes on to nothing"
-            ))
-            .hint("leave them out, or use `--mode clippy`"));
-        }
+fn config(args: &ChoiceArgs) -> Result<Config, Failure> {
+    let mut choices = args.choices();
+    for toolchain in [&mut choices.baseline, &mut choices.candidate] {
         make_absolute(toolchain)?;
     }
-    let [baseline, candidate] = toolchains;
-    let cap_lints = args
-        .cap_lints
-        .unwrap_or_else(|| CapLints::default_for(args.mode, &baseline, &candidate));
-    Ok(Config {
-        baseline,
-        candidate,
-        mode: args.mode,
-        scope: args.scope,
-        lockfile: args.lockfile,
-        baseline_runs: args.baseline_runs,
-        cap_lints,
-        compare: args.compare,
-        confirmations: args.confirmations,
-        limits: Limits {
-            memory_bytes: args.memory * 1024 * 1024,
-            wall_seconds: args.timeout,
-            ..Limits::default()
-        },
-    })
+    choices.config().map_err(Failure::input)
 }
 
 /// Makes the directories in a toolchain absolute: a resumed run may start somewhere else.

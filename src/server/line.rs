@@ -1,11 +1,10 @@
 //! Which earlier experiments ask the same question of an earlier compiler: a root cause that was in
 //! one of their reports was not seen first in this one.
 
-use std::path::Path;
-
 use ejecta_core::lifecycle::State;
 use ejecta_core::toolchain::{CommitKind, ToolchainSource, ToolchainSpec};
-use ejecta_server::publish::{self, Earlier, read_results};
+use ejecta_server::facts;
+use ejecta_server::publish::Earlier;
 use ejecta_server::store::{Filed, Filter, Order, Store, StoreError};
 
 /// At most so many are looked at, the newest ones.
@@ -13,49 +12,47 @@ const EARLIER: usize = 5;
 /// Among so many experiments.
 const AMONG: u32 = 500;
 
-/// The earlier experiments of the line of `filed`, the first one first, by their reports in
-/// `reports`. One without a report there is left out.
+/// The earlier experiments of the line of `filed`, the first one first. One whose root causes
+/// nobody remembers is left out.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn earlier(
-    store: &dyn Store,
-    filed: &Filed,
-    reports: &Path,
-) -> Result<Vec<Earlier>, StoreError> {
+pub async fn earlier(store: &dyn Store, filed: &Filed) -> Result<Vec<Earlier>, StoreError> {
     let completed = Filter {
         states: &[State::Completed],
         order: Order::NewestFirst,
         after: Some(filed.number),
         limit: AMONG,
     };
-    let before = store.experiments(&completed).await?;
-    let line = before.iter().filter(|other| is_one_line(other, filed));
-    let mut found: Vec<Earlier> = line
-        .filter_map(|other| report_of(other, reports))
-        .take(EARLIER)
-        .collect();
+    let mut found = Vec::new();
+    for other in store.experiments(&completed).await? {
+        if is_one_line(&other, filed) {
+            found.extend(remembered(store, &other).await?);
+        }
+        if found.len() == EARLIER {
+            break;
+        }
+    }
     found.reverse();
     Ok(found)
 }
 
-fn report_of(filed: &Filed, reports: &Path) -> Option<Earlier> {
-    let name = filed.experiment.name.as_str();
-    let file = reports.join(name).join(publish::RESULTS);
-    if !file.is_file() {
-        return None;
-    }
-    match read_results(&file, &mut |_| {}) {
-        Ok(head) => Some(Earlier {
-            name: name.to_owned(),
-            started: head.experiment.started,
-            clusters: head.clusters,
-        }),
-        Err(error) => {
-            tracing::warn!(experiment = name, %error, "an earlier report cannot be read");
-            None
-        }
-    }
+/// The root causes in the report of an experiment, as its writer has left them.
+async fn remembered(store: &dyn Store, filed: &Filed) -> Result<Option<Earlier>, StoreError> {
+    let name = &filed.experiment.name;
+    let Some(causes) = store.fact(name, facts::CAUSES).await? else {
+        return Ok(None);
+    };
+    let Ok(causes) = serde_json::from_value(causes) else {
+        tracing::warn!(experiment = %name, "cannot read the root causes that were found");
+        return Ok(None);
+    };
+    let started = store.fact(name, facts::STARTED).await?;
+    Ok(Some(Earlier {
+        name: name.to_string(),
+        started: started.and_then(|value| serde_json::from_value(value).ok()),
+        causes,
+    }))
 }
 
 fn is_one_line(earlier: &Filed, later: &Filed) -> bool {

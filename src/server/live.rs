@@ -3,9 +3,12 @@
 //! They are files, as those of a report are, so that looking at them costs nothing. They are written
 //! anew only when somebody looks, there is more to tell, and it is a while since the last time: a
 //! small part of one processor is all that any number of readers can cost. Each server has its own,
-//! and none outlives the server or the experiment's own report.
+//! in a directory that it holds a lock on while it lives, also where several have one directory of
+//! reports; none outlives the server or the experiment's own report for long.
 
 use std::collections::BTreeMap;
+use std::fs::TryLockError;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,9 +22,9 @@ use axum::routing::get;
 use ejecta_core::experiment::ExperimentName;
 use ejecta_core::lifecycle::State;
 use ejecta_server::facts;
-use ejecta_server::publish;
 use ejecta_server::shelf::Shelf;
 use ejecta_server::store::{Filed, StoreError};
+use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use super::reports::Reports;
@@ -35,12 +38,15 @@ const REST: u32 = 20;
 const WAIT: Duration = Duration::from_secs(10);
 /// Where the pages are, below the directory of reports. No experiment is called so.
 const DIRECTORY: &str = ".live";
+/// The file that whoever has a directory holds a lock on; so does whoever makes or removes one, on
+/// the one beside all of them.
+const LOCK: &str = "lock";
 
 /// The pages of experiments that run.
 pub struct Live {
     reports: Reports,
-    directory: PathBuf,
-    shelf: Shelf,
+    place: Place,
+    shelf: Arc<Shelf>,
     written: Mutex<BTreeMap<ExperimentName, Written>>,
     /// One at a time is written.
     turn: Semaphore,
@@ -53,36 +59,77 @@ struct Written {
     at: Instant,
     /// How long it took; `None` while it is being written.
     took: Option<Duration>,
-    /// How many jobs had ended.
-    ended: u64,
+    /// How many jobs had ended; `None` if it did not succeed.
+    ended: Option<u64>,
 }
 
 impl Written {
     fn is_due(&self, now: Instant, ended: u64) -> bool {
         let age = now.duration_since(self.at);
         let old = |took: Duration| age >= AGE.max(took.saturating_mul(REST));
-        self.ended != ended && self.took.is_some_and(old)
+        self.ended != Some(ended) && self.took.is_some_and(old)
+    }
+}
+
+/// A directory that is this process's own.
+struct Place {
+    dir: TempDir,
+    /// Locked as long as it is open.
+    _lock: fs_err::File,
+}
+
+impl Place {
+    /// Makes one below `all`, and removes those of processes that are no more.
+    fn take(all: &Path) -> io::Result<Self> {
+        fs_err::create_dir_all(all)?;
+        let turn = fs_err::File::create(all.join(LOCK))?;
+        turn.file().lock()?;
+        for entry in fs_err::read_dir(all)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() && is_abandoned(&entry.path())? {
+                fs_err::remove_dir_all(entry.path())?;
+            }
+        }
+        let dir = tempfile::Builder::new().prefix("server-").tempdir_in(all)?;
+        let lock = fs_err::File::create(dir.path().join(LOCK))?;
+        lock.file().lock()?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// Where the pages of an experiment are.
+    fn of(&self, name: &ExperimentName) -> PathBuf {
+        self.dir.path().join(name.as_str())
+    }
+}
+
+/// Whether nobody holds the lock of a directory.
+fn is_abandoned(dir: &Path) -> io::Result<bool> {
+    let lock = match fs_err::File::open(dir.join(LOCK)) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    match lock.file().try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
 impl Live {
-    /// Pages beside the reports that `reports` writes; throws those of an earlier server away.
+    /// Pages beside the reports that `reports` writes; throws those of servers that died away.
     ///
     /// # Errors
     /// [`Failure`] when there is no place for them.
     pub fn open(reports: Reports) -> Result<Self, Failure> {
-        let directory = reports.files.directory().join(DIRECTORY);
-        let failed = |e: std::io::Error| Failure::to(format!("make room for live reports: {e}"));
-        if directory.exists() {
-            fs_err::remove_dir_all(&directory).map_err(failed)?;
-        }
-        fs_err::create_dir_all(&directory).map_err(failed)?;
-        let shelf = Shelf::new(&directory)
+        let failed = |e: io::Error| Failure::to(format!("make room for live reports: {e}"));
+        let place = Place::take(&reports.files.directory().join(DIRECTORY)).map_err(failed)?;
+        let shelf = Shelf::new(place.dir.path())
             .map_err(|e| Failure::to(format!("use the directory of live reports: {e}")))?;
         Ok(Self {
             reports,
-            directory,
-            shelf,
+            place,
+            shelf: Arc::new(shelf),
             written: Mutex::default(),
             turn: Semaphore::new(1),
         })
@@ -90,11 +137,10 @@ impl Live {
 
     /// Shows them to anybody.
     pub fn routes(self: &Arc<Self>) -> Router {
-        Router::new()
-            .route("/live/{name}", get(to_directory))
+        let index = Router::new()
             .route("/live/{name}/", get(index))
-            .route("/live/{name}/{*file}", get(file))
-            .with_state(Arc::clone(self))
+            .with_state(Arc::clone(self));
+        index.merge(Arc::clone(&self.shelf).routes("/live"))
     }
 
     fn written(&self) -> MutexGuard<'_, BTreeMap<ExperimentName, Written>> {
@@ -116,13 +162,13 @@ impl Live {
             let written = Written {
                 at: Instant::now(),
                 took: None,
-                ended,
+                ended: None,
             };
             all.insert(name.clone(), written);
             first
         };
         let (live, filed) = (Arc::clone(self), filed.clone());
-        let writing = tokio::spawn(async move { live.write(&filed).await });
+        let writing = tokio::spawn(async move { live.write(&filed, ended).await });
         if first {
             // Whoever does not get them now comes again.
             let _ = tokio::time::timeout(WAIT, writing).await;
@@ -130,45 +176,52 @@ impl Live {
         Ok(())
     }
 
-    async fn write(&self, filed: &Filed) {
+    async fn write(&self, filed: &Filed, ended: u64) {
         let name = &filed.experiment.name;
         let _turn = self.turn.acquire().await;
         let begun = Instant::now();
-        let directory = self.directory.join(name.as_str());
-        let made = self.reports.preview(filed, directory);
-        if let Err(error) = made.await {
+        let made = self.reports.preview(filed, self.place.of(name)).await;
+        if let Err(error) = &made {
             tracing::warn!(experiment = %name, %error, "could not write a live report");
         }
-        if let Some(written) = self.written().get_mut(name) {
-            written.at = begun;
-            written.took = Some(begun.elapsed());
-        }
+        let written = Written {
+            at: begun,
+            took: Some(begun.elapsed()),
+            ended: made.ok().map(|()| ended),
+        };
+        self.written().insert(name.clone(), written);
     }
 
-    /// Throws the pages of an experiment away that has its report.
+    /// Throws the pages away of experiments that have their report by now, whichever server has
+    /// written it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_completed(&self) -> Result<(), StoreError> {
+        let at_rest = |(name, written): (&ExperimentName, &Written)| {
+            written.took.is_some().then(|| name.clone())
+        };
+        let names: Vec<_> = self.written().iter().filter_map(at_rest).collect();
+        for name in names {
+            let filed = self.reports.store.experiment(&name).await?;
+            if filed.is_some_and(|filed| filed.state == State::Completed) {
+                self.forget(&name).await;
+            }
+        }
+        Ok(())
+    }
+
     async fn forget(&self, name: &ExperimentName) {
-        if self.written().remove(name).is_some() {
-            remove(self.reports.files.directory(), name).await;
+        // None is written meanwhile: nobody begins to for an experiment that has its report.
+        let removed = tokio::fs::remove_dir_all(self.place.of(name)).await;
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(experiment = %name, %error, "old pages could not be removed");
+            }
+            _ => {
+                self.written().remove(name);
+            }
         }
-    }
-}
-
-/// Removes the live pages of an experiment, if there are any, from beside its report in `reports`.
-pub async fn remove(reports: &Path, name: &ExperimentName) {
-    let directory = reports.join(DIRECTORY).join(name.as_str());
-    match tokio::fs::remove_dir_all(&directory).await {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => {
-            tracing::warn!(experiment = %name, %error, "old pages could not be removed");
-        }
-    }
-}
-
-async fn to_directory(InAddress(name): InAddress<String>) -> Response {
-    match ExperimentName::new(name) {
-        Ok(name) => Redirect::permanent(&format!("/live/{name}/")).into_response(),
-        Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
@@ -187,23 +240,6 @@ async fn index(
             (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response()
         }
     }
-}
-
-async fn file(
-    Extracted(live): Extracted<Arc<Live>>,
-    InAddress((name, file)): InAddress<(String, String)>,
-    asked: HeaderMap,
-) -> Response {
-    let Ok(name) = ExperimentName::new(name) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let page = match file.ends_with('/') {
-        true => publish::PAGE,
-        false => "",
-    };
-    live.shelf
-        .send(&format!("{name}/{file}{page}"), &asked)
-        .await
 }
 
 impl Live {
@@ -225,7 +261,6 @@ impl Live {
             State::Completed => {
                 let report = store.fact(name, facts::REPORT).await?;
                 let report = report.and_then(|report| report.as_str().map(str::to_owned));
-                self.forget(name).await;
                 let page = format!("/experiments/{name}");
                 return Ok(elsewhere(report.as_deref().unwrap_or(&page)));
             }
@@ -236,8 +271,7 @@ impl Live {
             | State::Failed => {}
         }
         self.look_after(&filed).await?;
-        let page = format!("{name}/{}", publish::PAGE);
-        let response = self.shelf.send(&page, asked).await;
+        let response = self.shelf.send(&format!("{name}/"), asked).await;
         Ok(match response.status() {
             StatusCode::NOT_FOUND => being_written(name),
             _ => response,
@@ -265,7 +299,7 @@ mod tests {
         let written = |took: Option<u64>| Written {
             at,
             took: took.map(Duration::from_secs),
-            ended: 5,
+            ended: Some(5),
         };
         let later = |seconds| at + Duration::from_secs(seconds);
         assert!(!written(Some(1)).is_due(later(9999), 5), "nothing new");
@@ -274,5 +308,34 @@ mod tests {
         assert!(!written(Some(10)).is_due(later(199), 6), "it takes long");
         assert!(written(Some(10)).is_due(later(200), 6));
         assert!(!written(None).is_due(later(9999), 6), "being written");
+        let failed = Written {
+            ended: None,
+            ..written(Some(1))
+        };
+        assert!(failed.is_due(later(60), 5), "it had not succeeded");
+        assert!(!failed.is_due(later(59), 5), "a moment ago");
+    }
+
+    #[test]
+    fn places_of_processes_that_live_are_left_alone() {
+        let all = tempfile::tempdir().expect("a directory");
+        let dirs = || {
+            let entries = fs_err::read_dir(all.path()).expect("there").flatten();
+            let dirs = entries.filter(|entry| entry.path().is_dir());
+            dirs.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let one = Place::take(all.path()).expect("made");
+        let two = Place::take(all.path()).expect("made");
+        assert_eq!(dirs().len(), 2, "each has one");
+        // What a process that is killed leaves: the directory, and no lock.
+        let left = one.dir.path().to_owned();
+        let Place { dir, _lock } = one;
+        let _ = dir.keep();
+        drop(_lock);
+        let three = Place::take(all.path()).expect("made");
+        assert!(!left.exists(), "nobody has it any more");
+        assert!(two.dir.path().is_dir() && three.dir.path().is_dir());
+        drop((two, three));
+        assert_eq!(dirs(), Vec::<PathBuf>::new(), "who ends tidies up");
     }
 }

@@ -48,6 +48,8 @@ use reports::{Files, Reports};
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it is looked whether a report is wanted.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often it is looked whether live pages are of an experiment that has its report.
+const TIDY: Duration = Duration::from_secs(10);
 /// How often it is looked whether the certificate was renewed.
 const RENEW: Duration = Duration::from_secs(30);
 /// How often what is old is forgotten, and how old that is.
@@ -169,6 +171,7 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
     let tasks = TaskTracker::new();
     tasks.spawn(sweeping(Arc::clone(&coordinator), stop.clone()));
     tasks.spawn(pruning(Arc::clone(&coordinator), stop.clone()));
+    tasks.spawn(tidying(live, stop.clone()));
     if let Some(certificate) = certificate {
         tasks.spawn(renewing(certificate, stop.clone()));
     }
@@ -293,6 +296,14 @@ async fn pruning(coordinator: Arc<Coordinator>, stop: CancellationToken) {
         }
         if waited(PRUNE, &stop).await {
             return;
+        }
+    }
+}
+
+async fn tidying(live: Arc<Live>, stop: CancellationToken) {
+    while !waited(TIDY, &stop).await {
+        if let Err(error) = live.forget_completed().await {
+            tracing::warn!(%error, "could not look after live pages");
         }
     }
 }

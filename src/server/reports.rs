@@ -6,22 +6,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{Path as InAddress, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::get;
+use ejecta_core::cluster::history::Known;
 use ejecta_core::experiment::ExperimentName;
+use ejecta_core::report::model::ClusterResult;
 use ejecta_server::blobs::Blobs;
-use ejecta_server::orphans;
 use ejecta_server::publish::{
     self, Bucket, Directory, OfLeases, Options, PublishError, Published, ReportSink,
 };
 use ejecta_server::reporter::{ReportError, ReportMaker};
 use ejecta_server::shelf::Shelf;
 use ejecta_server::store::{Filed, Store};
+use ejecta_server::{facts, orphans};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::{line, live};
+use super::line;
 use crate::error::Failure;
 use crate::run::report;
 
@@ -80,46 +83,19 @@ impl Files {
 
     /// Shows reports to anybody.
     pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/reports/{name}", get(to_directory))
+        let index = Router::new()
             .route("/reports/{name}/", get(index))
-            .route("/reports/{name}/{*file}", get(file))
-            .with_state(Arc::new(self.clone()))
-    }
-}
-
-async fn to_directory(InAddress(name): InAddress<String>) -> Response {
-    match ExperimentName::new(name) {
-        Ok(name) => Redirect::permanent(&format!("/reports/{name}/")).into_response(),
-        Err(_) => StatusCode::NOT_FOUND.into_response(),
+            .with_state(Arc::clone(&self.shelf));
+        index.merge(Arc::clone(&self.shelf).routes("/reports"))
     }
 }
 
 async fn index(
-    State(files): State<Arc<Files>>,
+    State(shelf): State<Arc<Shelf>>,
     InAddress(name): InAddress<String>,
     asked: HeaderMap,
 ) -> Response {
-    send(&files, &name, publish::PAGE, &asked).await
-}
-
-async fn file(
-    State(files): State<Arc<Files>>,
-    InAddress((name, file)): InAddress<(String, String)>,
-    asked: HeaderMap,
-) -> Response {
-    let file = match file.ends_with('/') {
-        true => format!("{file}{}", publish::PAGE),
-        false => file,
-    };
-    send(&files, &name, &file, &asked).await
-}
-
-async fn send(files: &Files, name: &str, file: &str, asked: &HeaderMap) -> Response {
-    match ExperimentName::new(name) {
-        Ok(name) => files.shelf.send(&format!("{name}/{file}"), asked).await,
-        Err(_) => StatusCode::NOT_FOUND.into_response(),
-    }
+    shelf.send(&format!("{name}/"), &asked).await
 }
 
 /// Writes reports from the store and the logs.
@@ -176,7 +152,7 @@ impl Reports {
             publish_logs: true,
             archives: true,
             address: Some(address.clone()),
-            earlier: Vec::new(),
+            earlier: line::earlier(&*self.store, filed).await?,
         };
         let published = match &self.bucket {
             Some(bucket) => {
@@ -188,7 +164,15 @@ impl Reports {
                 self.publish(filed, whole, &directory).await?
             }
         };
-        live::remove(&self.files.directory, name).await;
+        let causes: Vec<Known> = published
+            .digest
+            .clusters
+            .iter()
+            .map(ClusterResult::known)
+            .collect();
+        self.store
+            .set_fact(name, facts::CAUSES, &json!(causes))
+            .await?;
         tracing::info!(
             experiment = %name,
             files = published.files,
@@ -207,13 +191,11 @@ impl Reports {
     /// [`ReportError`].
     pub async fn preview(&self, filed: &Filed, directory: PathBuf) -> Result<(), ReportError> {
         let (reports, filed) = (self.clone(), filed.clone());
-        let pages = Options {
-            publish_logs: false,
-            archives: false,
-            address: None,
-            earlier: Vec::new(),
-        };
         let writing = async move {
+            let pages = Options {
+                earlier: line::earlier(&*reports.store, &filed).await?,
+                ..Options::default()
+            };
             let directory = self::directory(directory)?;
             reports.publish(&filed, pages, &directory).await
         };
@@ -227,8 +209,6 @@ impl Reports {
         sink: &dyn ReportSink,
     ) -> Result<Published, ReportError> {
         let name = &filed.experiment.name;
-        let earlier = line::earlier(&*self.store, filed, &self.files.directory).await?;
-        let options = Options { earlier, ..options };
         let input = report::input(&*self.store, &filed.experiment).await;
         let input = input.map_err(|e| failed(&e))?;
         let gathered = publish::of_store(&*self.store, &input).await;

@@ -3,24 +3,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{CauseKind, ClusterId, similar};
 use crate::outcome::PackageRef;
 
-/// What is known of a cluster from a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known<'a> {
+/// What is remembered of a cluster, so that it is known again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
     /// Its identity.
-    pub id: &'a ClusterId,
+    pub id: ClusterId,
     /// What kind of thing went wrong.
     pub kind: CauseKind,
     /// The package that fails, where it is the same for all crates.
-    pub root: Option<&'a PackageRef>,
+    pub root: Option<PackageRef>,
     /// The code of the error.
-    pub code: Option<&'a str>,
+    pub code: Option<String>,
     /// The normalised message.
-    pub signature: &'a str,
+    pub signature: String,
     /// The file.
-    pub place: Option<&'a str>,
+    pub place: Option<String>,
 }
 
 /// Whether a cluster was there before.
@@ -48,18 +50,18 @@ pub struct History {
 /// of the same kind, code and root with the same names between backticks. A cluster without one
 /// root is compared with any, as more crates may have joined or left it; another version of a
 /// package is another root.
-pub fn compare(earlier: &[Known<'_>], now: &[Known<'_>]) -> History {
-    let ids: BTreeSet<&ClusterId> = earlier.iter().map(|k| k.id).collect();
-    let mut blocks: BTreeMap<_, Vec<(&Known<'_>, Vec<String>)>> = BTreeMap::new();
+pub fn compare(earlier: &[Known], now: &[Known]) -> History {
+    let ids: BTreeSet<&ClusterId> = earlier.iter().map(|k| &k.id).collect();
+    let mut blocks: BTreeMap<_, Vec<(&Known, Vec<String>)>> = BTreeMap::new();
     for known in earlier {
-        let words = similar::words(known.signature, known.place);
+        let words = similar::words(&known.signature, known.place.as_deref());
         blocks.entry(block(known)).or_default().push((known, words));
     }
     let mut history = History::default();
     let mut found: BTreeSet<&ClusterId> = BTreeSet::new();
     for known in now {
-        let sighting = if ids.contains(known.id) {
-            found.insert(known.id);
+        let sighting = if ids.contains(&known.id) {
+            found.insert(&known.id);
             Sighting::Same
         } else if let Some(earlier) = most_alike(known, blocks.get(&block(known))) {
             found.insert(earlier);
@@ -76,29 +78,29 @@ pub fn compare(earlier: &[Known<'_>], now: &[Known<'_>]) -> History {
 /// Kind, code, quoted names, and the place of a crash.
 type Block<'a> = (CauseKind, Option<&'a str>, Vec<&'a str>, Option<&'a str>);
 
-fn block<'a>(known: &Known<'a>) -> Block<'a> {
-    let place = known.place.filter(|_| known.kind == CauseKind::Ice);
+fn block(known: &Known) -> Block<'_> {
+    let place = known.place.as_deref();
     (
         known.kind,
-        known.code,
-        similar::quoted(known.signature),
-        place,
+        known.code.as_deref(),
+        similar::quoted(&known.signature),
+        place.filter(|_| known.kind == CauseKind::Ice),
     )
 }
 
 fn most_alike<'a>(
-    known: &Known<'_>,
-    earlier: Option<&Vec<(&Known<'a>, Vec<String>)>>,
+    known: &Known,
+    earlier: Option<&Vec<(&'a Known, Vec<String>)>>,
 ) -> Option<&'a ClusterId> {
-    let words = similar::words(known.signature, known.place);
+    let words = similar::words(&known.signature, known.place.as_deref());
     let fits = |a: Option<&PackageRef>, b: Option<&PackageRef>| match (a, b) {
         (Some(a), Some(b)) => a == b,
         (None, _) | (_, None) => true,
     };
     earlier?
         .iter()
-        .filter(|(other, _)| fits(known.root, other.root))
-        .filter_map(|(other, w)| Some((similar::alike(&words, w)?, other.id)))
+        .filter(|(other, _)| fits(known.root.as_ref(), other.root.as_ref()))
+        .filter_map(|(other, w)| Some((similar::alike(&words, w)?, &other.id)))
         .max_by(|(a, x), (b, y)| a.cmp(b).then_with(|| y.cmp(x)))
         .map(|(_, id)| id)
 }
@@ -118,13 +120,13 @@ mod tests {
         }
     }
 
-    fn known<'a>(id: &'a ClusterId, root: Option<&'a PackageRef>, signature: &'a str) -> Known<'a> {
+    fn known(id: &ClusterId, root: Option<&PackageRef>, signature: &str) -> Known {
         Known {
-            id,
+            id: id.clone(),
             kind: CauseKind::Error,
-            root,
-            code: Some("E0282"),
-            signature,
+            root: root.cloned(),
+            code: Some("E0282".to_owned()),
+            signature: signature.to_owned(),
             place: None,
         }
     }

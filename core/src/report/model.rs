@@ -216,14 +216,14 @@ impl ClusterResult {
     }
 
     /// What [`crate::cluster::history`] compares.
-    pub fn known(&self) -> Known<'_> {
+    pub fn known(&self) -> Known {
         Known {
-            id: &self.id,
+            id: self.id.clone(),
             kind: self.kind,
-            root: self.root.as_ref(),
-            code: self.code.as_deref(),
-            signature: &self.signature,
-            place: self.place.as_deref(),
+            root: self.root.clone(),
+            code: self.code.clone(),
+            signature: self.signature.clone(),
+            place: self.place.clone(),
         }
     }
 }

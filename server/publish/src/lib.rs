@@ -23,7 +23,7 @@ mod writer;
 use std::collections::BTreeMap;
 
 use ejecta_core::cluster::ClusterId;
-use ejecta_core::cluster::history::{self, Sighting};
+use ejecta_core::cluster::history::{self, Known, Sighting};
 use ejecta_core::report::model::{ClusterResult, Results};
 use ejecta_core::report::overall::Overall;
 use ejecta_core::report::pages::FirstSeen;
@@ -70,7 +70,7 @@ pub struct Earlier {
     /// When it started.
     pub started: Option<Timestamp>,
     /// Its root causes.
-    pub clusters: Vec<ClusterResult>,
+    pub causes: Vec<Known>,
 }
 
 /// What came of publishing.
@@ -124,12 +124,7 @@ fn first_seen(clusters: &[ClusterResult], earlier: &[Earlier]) -> BTreeMap<Clust
     let now: Vec<_> = clusters.iter().map(ClusterResult::known).collect();
     let mut found = BTreeMap::new();
     for experiment in earlier {
-        let before: Vec<_> = experiment
-            .clusters
-            .iter()
-            .map(ClusterResult::known)
-            .collect();
-        let sightings = history::compare(&before, &now).now;
+        let sightings = history::compare(&experiment.causes, &now).now;
         for (id, sighting) in sightings {
             if sighting != Sighting::New {
                 found.entry(id).or_insert_with(|| FirstSeen {

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use base64::Engine as _;
 use ejecta_core::compare::Verdict;
-use ejecta_core::report::model::{Results, model};
+use ejecta_core::report::model::{ClusterResult, Results, model};
 use ejecta_core::report::{Collector, Input, markdown};
 use ejecta_publish::{
     Body, Directory, Earlier, Gathered, Gathering, LogReader as _, NoLogs, Options, PublishError,
@@ -284,17 +284,18 @@ fn an_older_reports_data_goes_and_all_else_stays() {
 #[test]
 fn root_causes_know_where_they_were_seen_first() {
     let (gathered_now, input) = gathered(2_000);
-    let mut clusters = gathered_now.clusters.clone();
-    let new = clusters.pop().expect("a cluster");
-    let earlier = |name: &str, clusters| Earlier {
+    let clusters = gathered_now.clusters.iter();
+    let mut causes: Vec<_> = clusters.map(ClusterResult::known).collect();
+    let new = causes.pop().expect("a cluster");
+    let earlier = |name: &str, causes| Earlier {
         name: name.to_owned(),
         started: input.started,
-        clusters,
+        causes,
     };
     let options = Options {
         earlier: vec![
-            earlier("first-run", clusters[..1].to_vec()),
-            earlier("second-run", clusters),
+            earlier("first-run", causes[..1].to_vec()),
+            earlier("second-run", causes),
         ],
         ..Options::default()
     };

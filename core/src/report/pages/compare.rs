@@ -182,8 +182,8 @@ fn pairs(earlier: &Rows, later: &Rows) -> Vec<(String, Option<Verdict>, Option<V
 }
 
 fn clusters(earlier: &[ClusterResult], later: &[ClusterResult]) -> Changes<ClusterChange> {
-    let before: Vec<Known<'_>> = earlier.iter().map(ClusterResult::known).collect();
-    let now: Vec<Known<'_>> = later.iter().map(ClusterResult::known).collect();
+    let before: Vec<Known> = earlier.iter().map(ClusterResult::known).collect();
+    let now: Vec<Known> = later.iter().map(ClusterResult::known).collect();
     let history = history::compare(&before, &now);
     let size = |c: &ClusterResult| c.crates.len() + c.also.len();
     let sizes: BTreeMap<&ClusterId, usize> = earlier.iter().map(|c| (&c.id, size(c))).collect();
