@@ -72,6 +72,18 @@ fn what_is_known_of_an_experiment_that_runs_has_pages() {
     agent.kill();
 }
 
+/// A page in a bucket, unpacked.
+fn page_in(s3: &S3Server, key: &str) -> String {
+    let (said, body) = s3.object(key);
+    if said.contains("content-encoding: gzip") {
+        let mut page = String::new();
+        let mut unpacked = flate2::read::GzDecoder::new(body.as_slice());
+        unpacked.read_to_string(&mut page).expect("gzip");
+        return page;
+    }
+    String::from_utf8(body).expect("a text")
+}
+
 /// The experiments of which a server has live pages.
 fn live_pages(fleet: &Fleet) -> Vec<String> {
     let live = fleet.lab.path("reports/.live");
@@ -132,17 +144,13 @@ fn reports_can_go_into_a_bucket() {
         );
         assert!(!body.is_empty(), "{key}");
     }
-    let (said, body) = s3.object("e/index.html");
-    let page = match said.contains("content-encoding: gzip") {
-        true => {
-            let mut page = String::new();
-            let mut unpacked = flate2::read::GzDecoder::new(body.as_slice());
-            unpacked.read_to_string(&mut page).expect("gzip");
-            page
-        }
-        false => String::from_utf8(body).expect("a text"),
-    };
-    assert!(page.contains("1 regressed"), "{page}");
+    let first = page_in(&s3, "e/index.html");
+    assert!(first.contains("1 regressed"), "{first}");
+    // What is in a bucket is remembered, too.
+    create(&fleet, "again", "list:planted-lib", &[]);
+    fleet.wait("again", |e| e["state"] == "completed");
+    let second = page_in(&s3, "again/index.html");
+    assert!(second.contains("seen in e"), "{second}");
     let left = fs_err::read_dir(fleet.lab.path("reports")).expect("there");
     let left: Vec<_> = left.map(|e| e.expect("there").file_name()).collect();
     assert_eq!(left, [".live"], "nothing but the place of live pages");
