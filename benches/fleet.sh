@@ -90,7 +90,7 @@ for kind in ${STORES:-sqlite postgres}; do
   }
   found=$(rows "$kind" "$place")
   [ "$found" = "$jobs $jobs" ] || { echo "results and jobs with one: $found, not $jobs" >&2; exit 1; }
-  logs=$(find "$place/blobs" -name 0-prepare.log.zst | wc -l)
+  logs=$(find "$place/blobs" -name '*.tar.zst' | wc -l)
   [ "$logs" = "$jobs" ] || { echo "$logs jobs have logs, not $jobs" >&2; exit 1; }
   stop
   du -sh "$place"/{blobs,ejecta.db,cluster/data} 2>/dev/null | sed 's/^/# /' >&2 || true

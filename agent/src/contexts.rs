@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use ejecta_core::experiment::ExperimentName;
 use ejecta_core::outcome::Side;
 use ejecta_core::protocol::{Fault, ReadyRequest, UnableRequest};
+use ejecta_core::traffic::Traffic;
 use ejecta_registry::Store;
 use tokio::sync::OnceCell;
 
@@ -91,6 +92,9 @@ pub trait Contexts: Send + Sync {
 
     /// The experiments for which it could not be had, and that are left alone for a while.
     fn without(&self) -> Vec<ExperimentName>;
+
+    /// What was asked of the registry so far.
+    fn traffic(&self) -> Traffic;
 }
 
 /// The context of the only experiment that there is.
@@ -111,6 +115,10 @@ impl Contexts for Only {
 
     async fn of(&self, _: &ExperimentName) -> Result<Arc<JobContext>, Unfit> {
         Ok(Arc::clone(&self.0))
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.0.store.registry().traffic()
     }
 
     fn without(&self) -> Vec<ExperimentName> {
@@ -251,6 +259,10 @@ impl Contexts for OnDemand {
         // Jobs that wait here for one preparation share its end, good or bad.
         let made = place.get_or_try_init(|| self.make(experiment)).await?;
         Ok(Arc::clone(made))
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.machine.store.registry().traffic()
     }
 
     fn without(&self) -> Vec<ExperimentName> {

@@ -4,14 +4,15 @@
 //! says that it is safe. We failed: the job is given back, with the error's class. Or the lease is
 //! lost, or the agent stops: the job is dropped, and given back unstarted where it still is ours.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ejecta_core::capability::Capabilities;
 use ejecta_core::job::JobId;
 use ejecta_core::outcome::Side;
 use ejecta_core::protocol::{ClaimRequest, Grant, PROTOCOL, ReleaseRequest, SubmitRequest};
+use ejecta_core::traffic::Traffic;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +88,8 @@ pub struct Worker {
     events: EventSink,
     leases: Leases,
     health: Arc<Health>,
+    /// What the coordinator knows of what was asked of the registry.
+    told: Mutex<Traffic>,
 }
 
 /// How an agent's work ended.
@@ -140,6 +143,7 @@ impl Worker {
             events,
             leases: Leases::default(),
             health: Arc::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -231,14 +235,22 @@ impl Worker {
         &self,
         slots: usize,
     ) -> Result<ejecta_core::protocol::ClaimResponse, AgentError> {
+        let traffic = self.contexts.traffic();
         let request = ClaimRequest {
             protocol: PROTOCOL,
             agent: self.options.name.clone(),
             slots: u32::try_from(slots).unwrap_or(u32::MAX),
             capabilities: self.options.capabilities.clone(),
             without: self.contexts.without(),
+            traffic: traffic.since(*self.told()),
         };
-        self.client.claim(&request).await
+        let claimed = self.client.claim(&request).await?;
+        *self.told() = traffic;
+        Ok(claimed)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Traffic> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, grant: Grant, running: &mut JoinSet<()>, ending: &CancellationToken) {

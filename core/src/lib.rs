@@ -45,6 +45,7 @@ pub mod steps;
 mod test_step;
 pub mod toolchain;
 mod toolchain_parse;
+pub mod traffic;
 pub mod unprepared;
 pub mod unstable;
 pub mod workspace;

@@ -28,6 +28,7 @@ use crate::mode::Scope;
 use crate::outcome::JobRecord;
 use crate::plan::CrateOptions;
 use crate::toolchain::ToolchainInfo;
+use crate::traffic::Traffic;
 
 /// The version of the protocol, sent with every claim.
 pub const PROTOCOL: u32 = 1;
@@ -48,6 +49,9 @@ pub struct ClaimRequest {
     /// Experiments whose jobs it cannot run for now, because it has not their toolchains, say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<ExperimentName>,
+    /// What it has asked of the registry since the last claim that was answered.
+    #[serde(default, skip_serializing_if = "Traffic::is_none")]
+    pub traffic: Traffic,
 }
 
 /// Says what an agent runs an experiment with. All agents of an experiment must have the same

@@ -131,6 +131,7 @@ async fn agent(fleet: Arc<Fleet>, client: Client, n: u32, begun: Instant) -> Res
             slots: u32::try_from(free)?,
             capabilities: Capabilities::default(),
             without: Vec::new(),
+            traffic: ejecta_core::traffic::Traffic::default(),
         };
         let asked = Instant::now();
         let answer = patiently(&fleet, || client.claim(&request)).await?;

@@ -2,26 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
-
-/// What a process has asked of a registry so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Traffic {
-    /// Requests to the index, retries included.
-    pub index_requests: u64,
-    /// Those of them that were answered with "not modified".
-    pub index_not_modified: u64,
-    /// Index entries taken from the disk without a request.
-    pub index_cache_hits: u64,
-    /// Downloads of `.crate` files, retries included.
-    pub downloads: u64,
-    /// Sources that were in the store already.
-    pub download_cache_hits: u64,
-    /// Bytes of all answers' bodies, after transport decompression.
-    pub bytes_received: u64,
-    /// Requests repeated after a failure.
-    pub retries: u64,
-}
+pub use ejecta_core::traffic::Traffic;
 
 /// The running counts behind [`Traffic`].
 #[derive(Debug, Default)]

@@ -1,20 +1,14 @@
-//! Logs, reports and lockfiles as objects: in a directory, or in anything that speaks S3.
+//! Logs and reports as objects: in a directory, or in anything that speaks S3.
 //!
-//! An object is written whole or not at all, and is durable when [`Blobs::put`] returns. Logs lie
-//! under the lease whose work they are (`<experiment>/<crate>/<tier>/<lease>/<name>.log.zst`), so
-//! that neither a stale lease nor another coordinator ever writes over those of the winner. This
-//! module knows nothing of stores and leases but their names.
+//! An object is written whole or not at all, and is durable when [`Blobs::put`] returns. This module
+//! knows nothing of what objects are for.
 
 use std::io::Read as _;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ejecta_core::experiment::ExperimentName;
-use ejecta_core::job::{JobId, LeaseId};
-use ejecta_core::log::clean;
-use ejecta_core::protocol::LogFile;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -24,17 +18,10 @@ use object_store::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::logs::log_path;
 use crate::store::ErrorClass;
 
-/// The level of compression of logs: the library's own default.
-const LEVEL: i32 = 3;
 /// Parts of a large object: more than the least that S3 takes.
 const PART_BYTES: usize = 16 << 20;
-/// The largest log that is read back, in bytes: more than a submission can have.
-const MAX_LOG_BYTES: u64 = 1 << 28;
-/// How the names of logs end.
-const LOG: &str = ".log.zst";
 /// The object that a probe writes.
 const PROBE: &str = ".probe";
 /// How often and how long a request to S3 is tried. Agents try again, too.
@@ -280,104 +267,21 @@ impl Blobs {
         }
     }
 
-    /// Keeps the logs of a job, done under `lease`. What a terminal would obey is taken out,
-    /// whoever sent it.
+    /// The keys of all objects below a directory of them, in any order.
     ///
     /// # Errors
-    /// [`BlobError::Name`] before anything is written; [`BlobError::Store`].
-    pub async fn put_logs(
-        &self,
-        experiment: &ExperimentName,
-        job: &JobId,
-        lease: &LeaseId,
-        logs: &[LogFile],
-    ) -> Result<(), BlobError> {
-        let mut named = Vec::with_capacity(logs.len());
-        for log in logs {
-            named.push((
-                log_key(experiment, job, lease, &log.name)?,
-                log.text.clone(),
-            ));
-        }
-        // Compressing is work, and those who answer requests have others to answer.
-        let packed = tokio::task::spawn_blocking(move || pack(named)).await;
-        let packed = packed.map_err(|error| BlobError::Corrupt {
-            key: format!("{experiment}/{job}"),
-            source: std::io::Error::other(error),
-        })??;
-        let puts = packed
-            .into_iter()
-            .map(async |(key, bytes)| self.put(&key, bytes).await);
-        futures_util::future::try_join_all(puts).await?;
-        Ok(())
-    }
-
-    /// Forgets the logs of an experiment's jobs that are under leases of which `is_orphan` says so;
-    /// says how many there were.
-    ///
-    /// # Errors
-    /// [`BlobError::Store`].
-    pub async fn forget_logs(
-        &self,
-        experiment: &ExperimentName,
-        is_orphan: impl Fn(&str) -> bool,
-    ) -> Result<u64, BlobError> {
-        let mut objects = self.objects.list(Some(&path(experiment.as_str())?));
-        let mut forgotten = 0;
-        while let Some(object) = objects.next().await {
-            let key = object.map_err(failed("list", experiment))?.location;
-            let parts: Vec<_> = key.parts().collect();
-            // As `log_key` makes them; there may be other things beside logs.
-            let [_, _, _, lease, name] = &parts[..] else {
-                continue;
-            };
-            if name.as_ref().ends_with(LOG) && is_orphan(lease.as_ref()) {
-                self.delete(key.as_ref()).await?;
-                forgotten += 1;
-            }
-        }
-        Ok(forgotten)
-    }
-
-    /// A log of a job, if there is one of that name under `lease`.
-    ///
-    /// # Errors
-    /// [`BlobError`].
-    pub async fn log(
-        &self,
-        experiment: &ExperimentName,
-        job: &JobId,
-        lease: &LeaseId,
-        name: &str,
-    ) -> Result<Option<String>, BlobError> {
-        let key = log_key(experiment, job, lease, name)?;
-        let Some(packed) = self.get(&key).await? else {
-            return Ok(None);
+    /// [`BlobError`], then none follows.
+    pub fn list(&self, below: &str) -> impl Stream<Item = Result<String, BlobError>> + Send {
+        let below = below.to_owned();
+        let objects = match path(&below) {
+            Ok(path) => self.objects.list(Some(&path)).left_stream(),
+            Err(_) => futures_util::stream::empty().right_stream(),
         };
-        let corrupt = |source| BlobError::Corrupt {
-            key: key.clone(),
-            source,
-        };
-        let decoder = zstd::stream::read::Decoder::new(packed.as_slice()).map_err(corrupt)?;
-        let mut text = String::new();
-        decoder
-            .take(MAX_LOG_BYTES)
-            .read_to_string(&mut text)
-            .map_err(corrupt)?;
-        Ok(Some(text))
+        objects.map(move |object| {
+            let object = object.map_err(failed("list", &below))?;
+            Ok(object.location.into())
+        })
     }
-}
-
-/// Logs as they are kept, each with its key.
-fn pack(logs: Vec<(String, String)>) -> Result<Vec<(String, Vec<u8>)>, BlobError> {
-    let mut packed = Vec::with_capacity(logs.len());
-    for (key, text) in logs {
-        match zstd::bulk::compress(clean(&text).as_bytes(), LEVEL) {
-            Ok(bytes) => packed.push((key, bytes)),
-            Err(source) => return Err(BlobError::Corrupt { key, source }),
-        }
-    }
-    Ok(packed)
 }
 
 fn failed(
@@ -408,23 +312,4 @@ fn path(key: &str) -> Result<Path, BlobError> {
         .ok()
         .filter(|path| safe && !key.is_empty() && path.as_ref() == key)
         .ok_or_else(|| BlobError::Name(key.to_owned()))
-}
-
-/// Where a log is.
-///
-/// # Errors
-/// [`BlobError::Name`] when a part of it is not safe.
-pub fn log_key(
-    experiment: &ExperimentName,
-    job: &JobId,
-    lease: &LeaseId,
-    name: &str,
-) -> Result<String, BlobError> {
-    // The rules of names are those of the plain files.
-    log_path(job, name).map_err(|_| BlobError::Name(format!("{job} {name}")))?;
-    if !LogFile::name_is_safe(&lease.0) {
-        return Err(BlobError::Name(lease.0.clone()));
-    }
-    let (krate, tier) = (job.krate.as_str(), job.tier);
-    Ok(format!("{experiment}/{krate}/{tier}/{lease}/{name}{LOG}"))
 }

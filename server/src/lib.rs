@@ -16,6 +16,7 @@ pub mod facts;
 pub mod front;
 pub mod logs;
 pub mod orphans;
+pub mod packs;
 pub mod planning;
 pub mod publish;
 pub mod reporter;

@@ -13,7 +13,8 @@ use ejecta_core::log::clean;
 use ejecta_core::protocol::LogFile;
 use fs_err as fs;
 
-use crate::blobs::{BlobError, Blobs, log_key};
+use crate::blobs::{BlobError, Blobs};
+use crate::packs;
 use crate::store::ErrorClass;
 
 /// The longest crate id that becomes a directory's name, in bytes.
@@ -123,29 +124,24 @@ impl Logs {
     ) -> Result<(), LogError> {
         match self {
             Self::Plain(files) => files.write(job, logs).await,
-            Self::Objects(blobs) => Ok(blobs.put_logs(experiment, job, lease, logs).await?),
+            Self::Objects(blobs) => packs::put(blobs, experiment, job, lease, logs).await,
         }
     }
 
-    /// Forgets the logs of a job that were written under a lease that has lost it. Plain files are
-    /// left: those of the winner have the same names.
+    /// Forgets the logs that were written under a lease that has lost its job. Plain files are left:
+    /// those of the winner have the same names.
     ///
     /// # Errors
     /// [`LogError`].
     pub async fn forget(
         &self,
         experiment: &ExperimentName,
-        job: &JobId,
         lease: &LeaseId,
-        logs: &[LogFile],
     ) -> Result<(), LogError> {
-        if let Self::Objects(blobs) = self {
-            for log in logs {
-                let key = log_key(experiment, job, lease, &log.name)?;
-                blobs.delete(&key).await?;
-            }
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Objects(blobs) => packs::forget(blobs, experiment, lease).await,
         }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use ejecta_core::experiment::ExperimentName;
 
 use crate::blobs::{BlobError, Blobs};
+use crate::packs;
 use crate::store::{Store, StoreError};
 
 /// Results that are asked for at once.
@@ -26,8 +27,8 @@ pub enum OrphanError {
     Blob(#[from] BlobError),
 }
 
-/// Forgets the logs of an experiment, whose jobs have all ended, that no result names; says how
-/// many there were.
+/// Forgets the logs of an experiment, whose jobs have all ended, that no result names; says of how
+/// many leases.
 ///
 /// # Errors
 /// [`OrphanError`].
@@ -47,7 +48,7 @@ pub async fn forget(
         named.extend(news.iter().map(|new| hash(&new.lease.0)));
     }
     let is_orphan = |lease: &str| !named.contains(&hash(lease));
-    Ok(blobs.forget_logs(experiment, is_orphan).await?)
+    Ok(packs::forget_orphans(blobs, experiment, is_orphan).await?)
 }
 
 /// Stands for a lease: there may be millions. Two that are taken for one keep a log too many.

@@ -2,17 +2,20 @@
 //! their leases, and a bucket to put the files into. All else is in [`ejecta_publish`], which knows
 //! nothing of stores and objects.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use ejecta_core::experiment::ExperimentName;
-use ejecta_core::job::{JobId, LeaseId};
+use ejecta_core::job::LeaseId;
 use ejecta_core::mode::Scope;
 use ejecta_core::report::{Collector, Entry, Input};
 use tokio::task::JoinSet;
 
 use crate::blobs::{BlobError, Blobs, Headers};
 use crate::conclusions::entry;
+use crate::logs::LogError;
+use crate::packs;
 use crate::store::{EntryResult, ErrorClass, Store};
 
 pub use ejecta_publish::*;
@@ -114,6 +117,13 @@ impl ReportSink for Bucket {
     }
 }
 
+fn unreadable(error: LogError) -> PublishError {
+    PublishError::Elsewhere {
+        transient: error.class() == ErrorClass::Transient,
+        source: error.into(),
+    }
+}
+
 fn elsewhere(error: BlobError) -> PublishError {
     PublishError::Elsewhere {
         transient: error.class() == ErrorClass::Transient,
@@ -121,33 +131,46 @@ fn elsewhere(error: BlobError) -> PublishError {
     }
 }
 
-/// Logs of a fleet, each under its lease.
-#[derive(Debug, Clone)]
+/// Logs of a fleet, each job's under its lease.
+#[derive(Debug)]
 pub struct OfLeases {
-    /// Where they are.
-    pub blobs: Blobs,
-    /// Whose.
-    pub experiment: ExperimentName,
+    blobs: Blobs,
+    experiment: ExperimentName,
+    /// The last ones that were unpacked: a job has several, and they are asked for one by one.
+    last: Mutex<Option<(LeaseId, BTreeMap<String, String>)>>,
+}
+
+impl OfLeases {
+    /// Those of an experiment.
+    pub fn new(blobs: Blobs, experiment: ExperimentName) -> Self {
+        Self {
+            blobs,
+            experiment,
+            last: Mutex::default(),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(LeaseId, BTreeMap<String, String>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
 impl LogReader for OfLeases {
     async fn log(&self, log: LogRef<'_>) -> Result<Option<String>, PublishError> {
-        let name = log
-            .path
-            .rsplit('/')
-            .next()
-            .and_then(|file| file.strip_prefix(log.tier.name())?.strip_prefix('-'))
-            .and_then(|file| file.strip_suffix(".log"));
-        let (Some(name), Some(lease)) = (name, log.lease) else {
+        let Some(lease) = log.lease else {
             return Ok(None);
         };
-        let job = JobId {
-            krate: log.krate.clone(),
-            tier: log.tier,
-        };
-        let log = self.blobs.log(&self.experiment, &job, lease, name);
-        log.await.map_err(elsewhere)
+        if let Some((of, logs)) = &*self.last()
+            && of == lease
+        {
+            return Ok(logs.get(log.path).cloned());
+        }
+        let logs = packs::get(&self.blobs, &self.experiment, lease).await;
+        let logs = logs.map_err(unreadable)?.unwrap_or_default();
+        let found = logs.get(log.path).cloned();
+        *self.last() = Some((lease.clone(), logs));
+        Ok(found)
     }
 
     async fn file(&self, _path: &str) -> Result<Option<String>, PublishError> {

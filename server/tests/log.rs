@@ -53,6 +53,7 @@ async fn no_secret_is_ever_logged_and_each_error_once() {
         slots: 1,
         capabilities: ejecta_core::capability::Capabilities::default(),
         without: Vec::new(),
+        traffic: ejecta_core::traffic::Traffic::default(),
     };
     server.post("claim", &request).await;
     let near = format!("authorization: Bearer {TOKEN}x\r\n");

@@ -35,6 +35,7 @@ use ejecta_core::compare::Verdict;
 use ejecta_core::outcome::Side;
 use ejecta_core::report::model::Results;
 use ejecta_core::report::{retry, text};
+use ejecta_core::traffic::Traffic;
 use ejecta_registry::Store as Sources;
 use ejecta_server::auth::{Gate, Permission, Scopes, TOKEN_BYTES, TokenRequest, mint};
 use ejecta_server::facts;
@@ -256,15 +257,15 @@ async fn remember_start(
 
 async fn remember_end(opened: &Opened, sources: &Sources) -> Result<(), Failure> {
     let (store, name) = (&opened.store, &opened.experiment.name);
-    let mut traffic = json!(sources.registry().traffic());
     let known = store.facts(name).await?;
-    if let (Some(all), Some(before)) = (traffic.as_object_mut(), known.get(facts::TRAFFIC)) {
-        for (key, count) in all {
-            let earlier = before.get(key).and_then(serde_json::Value::as_u64);
-            *count = json!(count.as_u64().unwrap_or(0) + earlier.unwrap_or(0));
-        }
-    }
-    store.set_fact(name, facts::TRAFFIC, &traffic).await?;
+    let before = known.get(facts::TRAFFIC);
+    let before: Traffic = before
+        .and_then(|fact| serde_json::from_value(fact.clone()).ok())
+        .unwrap_or_default();
+    let traffic = before.and(sources.registry().traffic());
+    store
+        .set_fact(name, facts::TRAFFIC, &json!(traffic))
+        .await?;
     let told = known.get(facts::FINISHED).is_some_and(|at| !at.is_null());
     if store.counts(name).await?.unfinished() == 0 && !told {
         store.set_fact(name, facts::FINISHED, &json!(now())).await?;

@@ -212,10 +212,7 @@ impl Reports {
         let input = report::input(&*self.store, &filed.experiment).await;
         let input = input.map_err(|e| failed(&e))?;
         let gathered = publish::of_store(&*self.store, &input).await;
-        let logs = OfLeases {
-            blobs: self.blobs.clone(),
-            experiment: name.clone(),
-        };
+        let logs = OfLeases::new(self.blobs.clone(), name.clone());
         let gathered = gathered.map_err(|e| unwritten(&e))?;
         let published = publish::publish(gathered, &options, &logs, sink).await;
         published.map_err(|e| unwritten(&e))

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use ejecta_core::experiment::ExperimentName;
+use ejecta_core::job::LeaseId;
+use ejecta_server::blobs::Blobs;
+use ejecta_server::packs;
 use ejecta_server::store::{
     self, Counts, EntryResult, JobState, News, PostgresStore, SqliteStore, Store,
 };
@@ -51,7 +54,7 @@ impl Proof {
         let lab = &fleet.lab;
         let name = ExperimentName::new(EXPERIMENT).expect("valid");
         let database = lab.path("ejecta.db");
-        let (counts, results, news) = fleet.network().within("client", || {
+        let (counts, results, news, logs) = fleet.network().within("client", || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -67,6 +70,7 @@ impl Proof {
                     store.counts(&name).await.expect("counts"),
                     store::all_results(&*store, &name).await.expect("results"),
                     store.news(&name, 0, 10_000).await.expect("news"),
+                    logs(&lab.path("blobs"), &name).await,
                 )
             })
         });
@@ -75,7 +79,7 @@ impl Proof {
             counts,
             results,
             news,
-            logs: logs(&lab.path("blobs").join(EXPERIMENT)),
+            logs,
             report: without(fleet.results(EXPERIMENT), OF_THE_RUN),
             files: files(&lab.path(&report)).iter().map(|f| named(f)).collect(),
             regressed: lab.read(&report, "retry-regressed-list.txt"),
@@ -148,15 +152,21 @@ pub fn check_peace(proof: &Proof) {
 }
 
 /// The leases of which there are logs, by job.
-fn logs(dir: &Path) -> BTreeMap<String, BTreeSet<String>> {
-    let mut all = BTreeMap::new();
-    for file in files(dir) {
-        let parts: Vec<&str> = file.split('/').collect();
-        let [krate, tier, lease, _] = parts[..] else {
-            panic!("no log: {file}");
-        };
-        let leases: &mut BTreeSet<String> = all.entry(format!("{krate}/{tier}")).or_default();
-        leases.insert(lease.to_owned());
+async fn logs(dir: &Path, of: &ExperimentName) -> BTreeMap<String, BTreeSet<String>> {
+    let blobs = Blobs::directory(dir).expect("there");
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files(&dir.join(of.as_str())) {
+        let lease = file.rsplit('/').next().expect("a name");
+        let lease = LeaseId(lease.trim_end_matches(".tar.zst").to_owned());
+        let logs = packs::get(&blobs, of, &lease).await.expect("a pack");
+        for log in logs.unwrap_or_else(|| panic!("no logs: {file}")).keys() {
+            let [_, krate, log] = log.split('/').collect::<Vec<_>>()[..] else {
+                panic!("no log: {log}");
+            };
+            let tier = log.split('-').next().expect("a tier");
+            let leases = all.entry(format!("{krate}/{tier}")).or_default();
+            leases.insert(lease.0.clone());
+        }
     }
     all
 }

@@ -207,6 +207,7 @@ impl Coordinator {
                 without: request.without.clone(),
             })
             .await?;
+        self.telemetry.traffic(request.traffic);
         self.tell_claimed(&claimed, &request.agent);
         for job in claimed.granted.iter().filter(|job| job.attempt == 1) {
             self.telemetry.waited(since(job.created, now));
@@ -313,8 +314,7 @@ impl Coordinator {
         match self.store.submit(lease, &request.record, now).await? {
             Submitted::Stale => {
                 // The lease was lost while the logs were written: nobody will ever ask for them.
-                let logs = &request.logs;
-                let forgotten = self.logs.forget(&job.experiment, &job.job, lease, logs);
+                let forgotten = self.logs.forget(&job.experiment, lease);
                 if let Err(error) = forgotten.await {
                     tracing::warn!(%error, %lease, "left the logs of a stale submission");
                 }

@@ -4,14 +4,14 @@
 //! from the program, never from a request, so there is a bound to how many there are.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use std::sync::Arc;
+use ejecta_core::traffic::Traffic;
 
 use super::exposition::{CALLS, Exposition, Histogram, JOBS, Kind, float};
 use crate::event::Event;
@@ -39,6 +39,7 @@ struct Counted {
     queue_time: Histogram,
     job_time: Histogram,
     followers: i64,
+    traffic: Traffic,
 }
 
 impl Default for Telemetry {
@@ -52,6 +53,7 @@ impl Default for Telemetry {
             queue_time: Histogram::new(JOBS),
             job_time: Histogram::new(JOBS),
             followers: 0,
+            traffic: Traffic::default(),
         }))
     }
 }
@@ -123,6 +125,12 @@ impl Telemetry {
     /// So many more (or fewer) follow experiments.
     pub fn followers(&self, more: i64) {
         self.counted().followers += more;
+    }
+
+    /// An agent has asked so much more of the registry.
+    pub fn traffic(&self, more: Traffic) {
+        let mut counted = self.counted();
+        counted.traffic = counted.traffic.and(more);
     }
 
     /// A request was answered.
@@ -203,6 +211,44 @@ impl Telemetry {
             "Time from the grant of a job to its result.",
         )
         .histogram(&[], &counted.job_time);
+        registry(counted.traffic, text);
+    }
+}
+
+/// What agents have asked of the registry, and did not have to ask.
+fn registry(traffic: Traffic, text: &mut Exposition) {
+    let mut requests = text.family(
+        "ejecta_registry_requests_total",
+        Kind::Counter,
+        "Requests of agents to the registry, retries included.",
+    );
+    requests.sample(&[("of", "index")], float(traffic.index_requests));
+    requests.sample(&[("of", "crate")], float(traffic.downloads));
+    let mut hits = text.family(
+        "ejecta_registry_cache_hits_total",
+        Kind::Counter,
+        "What agents had on disk already, and did not ask the registry for.",
+    );
+    hits.sample(&[("of", "index")], float(traffic.index_cache_hits));
+    hits.sample(&[("of", "crate")], float(traffic.download_cache_hits));
+    for (name, help, count) in [
+        (
+            "ejecta_registry_not_modified_total",
+            "Requests to the index that were answered with \"not modified\".",
+            traffic.index_not_modified,
+        ),
+        (
+            "ejecta_registry_retries_total",
+            "Requests to the registry that were repeated after a failure.",
+            traffic.retries,
+        ),
+        (
+            "ejecta_registry_received_bytes_total",
+            "Bytes of the registry's answers, after decompression.",
+            traffic.bytes_received,
+        ),
+    ] {
+        text.one(name, Kind::Counter, help, float(count));
     }
 }
 

@@ -3,13 +3,17 @@
 use ejecta_core::job::{JobId, LeaseId};
 use ejecta_core::mode::Scope;
 use ejecta_core::protocol::LogFile;
-use ejecta_server::blobs::{Blobs, S3, log_key};
+use ejecta_server::blobs::{Blobs, S3};
 use ejecta_server::logs::Logs;
+use ejecta_server::packs;
 use ejecta_server::store::ErrorClass;
 use ejecta_test_support::S3Server;
 use secrecy::SecretString;
 
 use crate::fixtures::{entry, name};
+
+/// Where the logs of the winner are.
+const KEY: &str = "e/wi/winner.tar.zst";
 
 fn log(name: &str, text: &str) -> LogFile {
     LogFile {
@@ -56,13 +60,13 @@ async fn keeps_its_promises(blobs: &Blobs) {
         ("stale", "\u{1b}]0;owned\u{7}\n"),
     ] {
         let logs = [log("0-prepare", "ready\n"), log("1-candidate", text)];
-        blobs
-            .put_logs(&e, &job, &lease(who), &logs)
-            .await
-            .expect("kept");
+        let put = packs::put(blobs, &e, &job, &lease(who), &logs).await;
+        put.expect("kept");
     }
-    let read =
-        async |who: &str, log: &str| blobs.log(&e, &job, &lease(who), log).await.expect("ok");
+    let read = async |who: &str, log: &str| {
+        let logs = packs::get(blobs, &e, &lease(who)).await.expect("ok")?;
+        logs.get(&format!("logs/c-d-1.0.0/lib-{log}.log")).cloned()
+    };
     assert_eq!(
         read("winner", "1-candidate").await.as_deref(),
         Some(long.as_str())
@@ -73,60 +77,50 @@ async fn keeps_its_promises(blobs: &Blobs) {
     );
     assert_eq!(read("nobody", "1-candidate").await, None);
     assert_eq!(read("winner", "2-baseline").await, None);
-    let key = log_key(&e, &job, &lease("winner"), "1-candidate").expect("safe");
-    assert_eq!(key, "e/c-d-1.0.0/lib/winner/1-candidate.log.zst");
+    let key = packs::key(&e, &lease("winner")).expect("safe");
+    assert_eq!(key, KEY);
     let packed = blobs.get(&key).await.expect("ok").expect("kept");
     assert!(packed.len() < long.len() / 100, "{}", packed.len());
     // What a lease wrote that has lost its job is forgotten, and nothing else is.
     let logs = [log("0-prepare", ""), log("1-candidate", "")];
     let all = Logs::from(blobs.clone());
     for _ in 0..2 {
-        let forgotten = all.forget(&e, &job, &lease("stale"), &logs).await;
+        let forgotten = all.forget(&e, &lease("stale")).await;
         forgotten.expect("forgotten, once or twice");
     }
     assert_eq!(read("stale", "1-candidate").await, None);
     // The same where a whole experiment is looked through; there may be other things.
     let another = name("e2");
     for of in [&e, &another] {
-        let kept = blobs.put_logs(of, &job, &lease("stale"), &logs).await;
+        let kept = packs::put(blobs, of, &job, &lease("stale"), &logs).await;
         kept.expect("kept");
     }
-    blobs.put("e/a/b/stale/c", Vec::new()).await.expect("kept");
-    for expected in [2, 0] {
-        let forgotten = blobs.forget_logs(&e, |lease| lease == "stale").await;
+    blobs.put("e/a/b/stale", Vec::new()).await.expect("kept");
+    for expected in [1, 0] {
+        let forgotten = packs::forget_orphans(blobs, &e, |lease| lease == "stale").await;
         assert_eq!(forgotten.expect("listed"), expected);
     }
     assert_eq!(read("stale", "1-candidate").await, None);
-    assert!(blobs.get("e/a/b/stale/c").await.expect("ok").is_some());
-    let stale = lease("stale");
-    let of_another = blobs.log(&another, &job, &stale, "0-prepare").await;
+    assert!(blobs.get("e/a/b/stale").await.expect("ok").is_some());
+    let of_another = packs::get(blobs, &another, &lease("stale")).await;
     assert!(of_another.expect("ok").is_some());
-    assert_eq!(
-        blobs.forget_logs(&name("e3"), |_| true).await.expect("ok"),
-        0
-    );
+    let of_none = packs::forget_orphans(blobs, &name("e3"), |_| true).await;
+    assert_eq!(of_none.expect("ok"), 0);
     assert_eq!(
         read("winner", "0-prepare").await.as_deref(),
         Some("ready\n")
     );
-    for (who, log) in [
-        ("../x", "1-candidate"),
-        ("x", "../1"),
-        ("", "1"),
-        ("a/b", "1"),
-    ] {
-        assert!(log_key(&e, &job, &lease(who), log).is_err(), "{who} {log}");
-    }
+    let of_odd_name = [log("../1", "")];
+    let refused = packs::put(blobs, &e, &job, &lease("x"), &of_odd_name).await;
+    let refused = refused.expect_err("unsafe");
+    assert_eq!(refused.class(), ErrorClass::Permanent, "{refused}");
 }
 
 #[tokio::test]
 async fn a_directory_keeps_objects() {
     let dir = tempfile::tempdir().expect("a directory");
     keeps_its_promises(&Blobs::directory(dir.path()).expect("usable")).await;
-    let kept = dir
-        .path()
-        .join("e/c-d-1.0.0/lib/winner/1-candidate.log.zst");
-    assert!(kept.is_file(), "where its key says");
+    assert!(dir.path().join(KEY).is_file(), "where its key says");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

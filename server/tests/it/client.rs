@@ -11,6 +11,7 @@ use ejecta_core::mode::Scope;
 use ejecta_core::protocol::{
     ClaimRequest, ClaimResponse, ErrorBody, Grant, LogFile, PROTOCOL, SubmitRequest,
 };
+use ejecta_core::traffic::Traffic;
 use ejecta_server::api::{Limits, Service};
 use ejecta_server::auth::{Gate, TOKEN_BYTES, TokenRequest, mint};
 use ejecta_server::experiments::Experiments;
@@ -226,12 +227,18 @@ impl Server {
     }
 
     pub async fn claim(&self, slots: u32) -> ClaimResponse {
+        self.claim_telling(slots, Traffic::default()).await
+    }
+
+    /// Claims, and says what was asked of the registry.
+    pub async fn claim_telling(&self, slots: u32, traffic: Traffic) -> ClaimResponse {
         let request = ClaimRequest {
             protocol: PROTOCOL,
             agent: "tester".to_owned(),
             slots,
             capabilities: Capabilities::default(),
             without: Vec::new(),
+            traffic,
         };
         self.post("claim", &request).await.json()
     }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use ejecta_core::protocol::ReleaseRequest;
+use ejecta_core::traffic::Traffic;
 
 use crate::client::{Server, authorization, submission, token};
 use crate::fixtures::LEASE;
@@ -27,7 +28,12 @@ async fn scrape(server: &Server) -> String {
 async fn busy() -> Server {
     let server = Server::start().await;
     server.now.store(10, Ordering::SeqCst);
-    let held = server.claim(4).await.grants;
+    let asked = Traffic {
+        index_requests: 7,
+        download_cache_hits: 30,
+        ..Traffic::default()
+    };
+    let held = server.claim_telling(4, asked).await.grants;
     server.now.store(40, Ordering::SeqCst);
     server.post("submit", &submission(&held[0], "fine\n")).await;
     let given_up = ReleaseRequest {
@@ -83,6 +89,8 @@ async fn metrics_say_what_is_there_and_what_happened() {
         ("ejecta_job_seconds_sum", 30.0),
         ("ejecta_job_seconds_count", 1.0),
         ("ejecta_store_call_seconds_count{verb=\"submit\"}", 1.0),
+        ("ejecta_registry_requests_total{of=\"index\"}", 7.0),
+        ("ejecta_registry_cache_hits_total{of=\"crate\"}", 30.0),
         (
             "ejecta_http_requests_total{method=\"POST\",route=\"/api/v1/claim\",status=\"200\"}",
             1.0,

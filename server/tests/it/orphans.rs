@@ -3,8 +3,8 @@
 use ejecta_core::mode::Scope;
 use ejecta_core::protocol::LogFile;
 use ejecta_server::blobs::Blobs;
-use ejecta_server::orphans;
 use ejecta_server::store::{SqliteStore, Store as _, Submitted};
+use ejecta_server::{orphans, packs};
 
 use crate::fixtures::{at, claim, create, experiment, name, passing, plan};
 
@@ -24,7 +24,7 @@ async fn only_the_logs_of_results_are_left() {
     let first = claim(&store, 0, 2).await.granted;
     let second = claim(&store, 1000, 2).await.granted;
     for job in first.iter().chain(&second) {
-        let put = blobs.put_logs(&e, &job.job(), &job.lease, &logs).await;
+        let put = packs::put(&blobs, &e, &job.job(), &job.lease, &logs).await;
         put.expect("kept");
     }
     for job in &second {
@@ -37,8 +37,8 @@ async fn only_the_logs_of_results_are_left() {
     }
     for (of, is_there) in [(&first, false), (&second, true)] {
         for job in of {
-            let log = blobs.log(&e, &job.job(), &job.lease, "1-candidate").await;
-            assert_eq!(log.expect("ok").is_some(), is_there, "{}", job.lease);
+            let logs = packs::get(&blobs, &e, &job.lease).await;
+            assert_eq!(logs.expect("ok").is_some(), is_there, "{}", job.lease);
         }
     }
 }
