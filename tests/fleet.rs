@@ -1,6 +1,7 @@
 //! A server and its agents as their users have them: real processes, both stores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use ejecta_test_support::{Fleet, Lab, Postgres, Treatment};
 use serde_json::{Value, json};
@@ -58,6 +59,13 @@ fn verdicts(results: &Value) -> Vec<(String, String)> {
         .collect();
     all.sort();
     all
+}
+
+/// A sample of the metrics.
+fn counted(fleet: &Fleet, sample: &str) -> f64 {
+    let text = fleet.text("/metrics").expect("metrics");
+    let value = text.lines().find_map(|line| line.strip_prefix(sample));
+    value.expect(sample).trim().parse().expect("a number")
 }
 
 fn an_experiment_from_its_making_to_its_report_and_a_retry(fleet: &Fleet) {
@@ -126,6 +134,12 @@ fn an_experiment_from_its_making_to_its_report_and_a_retry(fleet: &Fleet) {
     let (_, listed) = fleet.experiment_json(&["list"]);
     let names: Vec<&Value> = listed.iter().map(|e| &e["name"]).collect();
     assert_eq!(names, ["first-retry", "first"]);
+    // What the agents asked of the registry is told with their next claims.
+    let begun = Instant::now();
+    while counted(fleet, "ejecta_registry_requests_total{of=\"crate\"}") == 0.0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is told");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     for agent in agents {
         let (code, log) = agent.stop();
         assert_eq!(code, Some(0), "{log}");

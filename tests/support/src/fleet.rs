@@ -296,10 +296,15 @@ impl Fleet {
     /// What the first server answers to a client with the scope `read` that asks for `path`; nothing
     /// when it does not answer, or not with JSON.
     pub fn ask(&self, path: &str) -> Option<Value> {
+        serde_json::from_str(&self.text(path)?).ok()
+    }
+
+    /// As [`Fleet::ask`], whatever the answer is.
+    pub fn text(&self, path: &str) -> Option<String> {
         let token = fs_err::read_to_string(self.token("read")).ok()?;
         let header = format!("authorization: Bearer {}\r\n", token.trim());
         let answer = self.get(self.listen, path, &header)?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
     }
 
     fn answers(&self, server: SocketAddr) -> bool {
