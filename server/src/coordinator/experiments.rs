@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::checks::{bounded, in_short};
 use super::{Coordinator, CoordinatorError, before};
 use crate::facts;
-use crate::store::Moved;
+use crate::store::{Moved, StoreError};
 
 /// So many agents are believed that nobody can run an experiment.
 const WITNESSES: usize = 2;
@@ -48,7 +48,7 @@ impl Coordinator {
             (facts::PATCHES, "the patches", "are", json!(request.patches)),
         ];
         for (key, what, verb, here) in said {
-            let there = self.store.settle_fact(name, key, &here).await?;
+            let there = self.settle(name, key, &here).await?;
             if here != there {
                 return Err(CoordinatorError::Different {
                     name: name.clone(),
@@ -60,12 +60,13 @@ impl Coordinator {
             }
         }
         let (sandbox, now) = (json!(clean(&request.sandbox)), json!((self.clock)()));
-        self.store
-            .settle_fact(name, facts::SANDBOX, &sandbox)
-            .await?;
-        self.store.settle_fact(name, facts::STARTED, &now).await?;
+        self.settle(name, facts::SANDBOX, &sandbox).await?;
+        self.settle(name, facts::STARTED, &now).await?;
         for key in [facts::PROBLEM, facts::IMPOSSIBLE] {
-            self.store.set_fact(name, key, &Value::Null).await?;
+            let said = self.store.fact(name, key).await?;
+            if said.is_some_and(|said| !said.is_null()) {
+                self.store.set_fact(name, key, &Value::Null).await?;
+            }
         }
         Ok(())
     }
@@ -134,15 +135,27 @@ impl Coordinator {
     }
 
     async fn has_job(&self, agent: &str, name: &ExperimentName) -> Result<(), CoordinatorError> {
-        if self.store.experiment(name).await?.is_none() {
-            return Err(CoordinatorError::UnknownExperiment(name.clone()));
+        match self.store.works_on(agent, name).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CoordinatorError::NoJob(name.clone())),
+            Err(StoreError::UnknownExperiment(name)) => {
+                Err(CoordinatorError::UnknownExperiment(name))
+            }
+            Err(error) => Err(error.into()),
         }
-        let agents = self.store.agents().await?;
-        let of_agent = agents.iter().filter(|known| known.name == agent);
-        let mut jobs = of_agent.flat_map(|known| &known.jobs);
-        if jobs.any(|job| job.experiment == *name) {
-            return Ok(());
+    }
+
+    /// The fact of that key; `here`, if there was none. Nearly always there is one: that is seen
+    /// without writing.
+    async fn settle(
+        &self,
+        name: &ExperimentName,
+        key: &str,
+        here: &Value,
+    ) -> Result<Value, StoreError> {
+        match self.store.fact(name, key).await? {
+            Some(there) => Ok(there),
+            None => self.store.settle_fact(name, key, here).await,
         }
-        Err(CoordinatorError::NoJob(name.clone()))
     }
 }

@@ -134,6 +134,10 @@ impl Store for Measured {
         timed!(self.heartbeat(beats))
     }
 
+    async fn works_on(&self, agent: &str, name: &ExperimentName) -> Result<bool, StoreError> {
+        timed!(self.works_on(agent, name))
+    }
+
     async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError> {
         timed!(self.leased_job(lease))
     }

@@ -148,6 +148,9 @@ pub trait Store: Send + Sync {
     /// progress has not changed for too long is taken away.
     async fn heartbeat(&self, beats: Beats) -> Result<Heartbeat, StoreError>;
 
+    /// Whether `agent` holds a lease of a job of the experiment.
+    async fn works_on(&self, agent: &str, name: &ExperimentName) -> Result<bool, StoreError>;
+
     /// The job that `lease` holds or has finished, or held until it expired while nobody else has
     /// the job; none for a lease that has lost it.
     async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError>;

@@ -10,7 +10,7 @@ use ejecta_core::job::LeaseId;
 use ejecta_core::lifecycle::{Change, State};
 use ejecta_core::mode::Scope;
 use ejecta_server::store::{
-    JobState, Requeue, Setback, Sighting, Store, Submitted, all_results, all_verdicts,
+    JobState, Requeue, Setback, Sighting, Store, StoreError, Submitted, all_results, all_verdicts,
 };
 
 use crate::client::token;
@@ -225,6 +225,15 @@ pub async fn agents_are_remembered_with_what_they_run(store: Shared) {
     let job = &agents[1].jobs[0];
     assert_eq!((job.granted, job.progressed), (at(5), at(5)));
     assert_eq!((job.until, job.attempt), (at(5 + LEASE), 1));
+    for (agent, works) in [("a", false), ("b", true), ("unknown", false)] {
+        let found = store.works_on(agent, &name("e")).await;
+        assert_eq!(found.expect("ok"), works, "{agent}");
+    }
+    let none = store.works_on("b", &name("none")).await;
+    assert!(
+        matches!(none, Err(StoreError::UnknownExperiment(_))),
+        "{none:?}"
+    );
 }
 
 pub async fn old_things_are_forgotten(store: Shared) {

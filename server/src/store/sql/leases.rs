@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ejecta_core::experiment::ExperimentName;
 use ejecta_core::job::{self, JobId, LeaseId};
 use ejecta_core::limits::Limits;
 use ejecta_core::plan::PlanEntry;
@@ -326,6 +327,22 @@ async fn extend(
         );
     }
     Ok(())
+}
+
+pub(super) async fn works_on(
+    db: &mut Connection,
+    agent: &str,
+    name: &ExperimentName,
+) -> Result<bool, StoreError> {
+    let id = super::experiment_id(db, name).await?;
+    let held: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM jobs WHERE agent = $1 AND state = 'leased' AND experiment_id = $2",
+    )
+    .bind(agent)
+    .bind(id)
+    .fetch_one(db)
+    .await?;
+    Ok(held > 0)
 }
 
 pub(super) async fn leased_job(

@@ -146,6 +146,10 @@ impl Store for Backend {
         self.change(beats).await
     }
 
+    async fn works_on(&self, agent: &str, name: &ExperimentName) -> Result<bool, StoreError> {
+        reading!(self, |db| leases::works_on(&mut db, agent, name))
+    }
+
     async fn leased_job(&self, lease: &LeaseId) -> Result<Option<LeasedJob>, StoreError> {
         reading!(self, |db| leases::leased_job(&mut db, lease))
     }
