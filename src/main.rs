@@ -13,32 +13,36 @@ mod report;
 mod run;
 mod server;
 mod token;
+mod watch;
 
 use std::io::Write as _;
 use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command, DenylistCommand, LogFormat};
+use cli::{Cli, Command, DenylistCommand};
 use ejecta_agent::sandbox::native;
 use error::Failure;
 use exit::Exit;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> Exit {
     become_helper_if_asked();
     let cli = Cli::parse();
-    let ended = start_logging(cli.log_filter(), cli.log_format()).and_then(|()| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| Failure::to(format!("start the runtime: {e}")))?;
-        runtime.block_on(dispatch(cli.command))
-    });
-    ended.unwrap_or_else(|failure| {
+    work(cli).unwrap_or_else(|failure| {
         let style = anstyle::AnsiColor::Red.on_default().bold();
         let _ = writeln!(anstream::stderr(), "{style}error{style:#}: {failure}");
         failure.exit()
     })
+}
+
+fn work(cli: Cli) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::to(format!("start the runtime: {e}")))?;
+    let traces = watch::start(&cli, runtime.handle())?;
+    let ended = runtime.block_on(dispatch(cli.command));
+    traces.end();
+    ended
 }
 
 /// The native sandbox starts this executable again for what an agent cannot do to itself. That has
@@ -48,26 +52,6 @@ fn become_helper_if_asked() {
     if arguments.next().as_deref() == Some(native::INIT_ARGUMENT) {
         std::process::exit(native::init_main(arguments));
     }
-}
-
-fn start_logging(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|e| Failure::input(format!("`{filter}` is no filter for `--log`: {e}")))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    match format {
-        LogFormat::Text => log.init(),
-        // Names of fields are words of the program and never `message`, `level` and the like.
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .init(),
-    }
-    Ok(())
 }
 
 async fn dispatch(command: Command) -> Result<Exit, Failure> {

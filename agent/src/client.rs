@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
 use crate::error::AgentError;
+use crate::traces;
 
 /// How long one call may take; submissions carry logs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -182,7 +183,7 @@ impl Client {
         action: &'static str,
         call: RequestBuilder,
     ) -> Result<reqwest::Response, AgentError> {
-        let answer = call
+        let answer = traces::continued(call)
             .bearer_auth(self.token.expose_secret())
             .send()
             .await

@@ -15,5 +15,6 @@ pub mod sandbox;
 mod scan;
 pub mod spool;
 pub mod toolchain;
+mod traces;
 mod workdir;
 pub mod worker;

@@ -15,6 +15,7 @@ use ejecta_core::protocol::{ClaimRequest, Grant, PROTOCOL, ReleaseRequest, Submi
 use ejecta_core::traffic::Traffic;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::client::{Client, lease_is_lost};
 use crate::contexts::{Contexts, Unfit};
@@ -24,6 +25,7 @@ use crate::heart::{Alive, Leases};
 use crate::job::{Progress, Task};
 use crate::sandbox::ErrorClass;
 use crate::spool::Spool;
+use crate::traces;
 
 pub use crate::health::jittered;
 
@@ -279,11 +281,13 @@ impl Worker {
             ending: ending.clone(),
         };
         let leases = self.leases.clone();
-        running.spawn(async move {
+        let span = traces::job(&doing.job, &doing.grant);
+        let work = async move {
             let lease = doing.grant.lease.clone();
             doing.run(&dropped).await;
             leases.remove(&lease);
-        });
+        };
+        running.spawn(work.instrument(span));
     }
 }
 

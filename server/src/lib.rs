@@ -24,6 +24,7 @@ pub mod serve;
 pub mod shelf;
 pub mod store;
 pub mod tokens;
+mod traces;
 pub mod watch;
 
 mod coordinator;

@@ -36,6 +36,15 @@ pub struct LogArgs {
         display_order = 901
     )]
     pub format: LogFormat,
+    /// Send traces to the OpenTelemetry collector at this address, by OTLP over HTTP, such as
+    /// http://127.0.0.1:4318
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        display_order = 902
+    )]
+    pub otlp: Option<String>,
 }
 
 /// `--log-format`.

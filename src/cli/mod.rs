@@ -55,6 +55,16 @@ impl Cli {
             _ => LogFormat::Text,
         }
     }
+
+    /// What the process is called in traces, and the collector that they go to.
+    pub fn traces(&self) -> Option<(&'static str, &str)> {
+        let (service, logging) = match &self.command {
+            Command::Server(args) => ("ejecta-server", &args.logging),
+            Command::Agent(args) => ("ejecta-agent", &args.logging),
+            _ => return None,
+        };
+        logging.otlp.as_deref().map(|address| (service, address))
+    }
 }
 
 /// The subcommands.

@@ -24,6 +24,7 @@ use ejecta_core::outcome::{JOB_RECORD_SCHEMA, JobRecord, Side};
 use ejecta_core::plan::CrateOptions;
 use ejecta_core::protocol::LogFile;
 use ejecta_registry::Store;
+use tracing::Instrument as _;
 
 use crate::error::AgentError;
 use crate::fetch::GitStore;
@@ -115,7 +116,7 @@ impl JobContext {
         let variant = Variant {
             dev_dependencies: task.tier.dev_dependencies(),
         };
-        let mut prepared = match job.prepare(variant).await? {
+        let mut prepared = match job.prepare(variant).instrument(preparing()).await? {
             Ok(prepared) => prepared,
             Err(why) => {
                 return Ok(Output {
@@ -143,7 +144,7 @@ impl JobContext {
             let wanted = Variant { dev_dependencies };
             if prepared.variant != wanted {
                 prepared.discard().await?;
-                prepared = match job.prepare(wanted).await? {
+                prepared = match job.prepare(wanted).instrument(preparing()).await? {
                     Ok(prepared) => prepared,
                     // With dev-dependencies it cannot even be prepared: what is known stands.
                     Err(_) => return job.finish(runs),
@@ -154,7 +155,9 @@ impl JobContext {
                 .saturating_add(1);
             report(Progress::Running { side, nth });
             let name = format!("{nth}-{side}");
-            runs.push(job.run_side(&mut prepared, side, &name).await?);
+            let span = tracing::info_span!("run", ejecta.side = %side, ejecta.nth = nth);
+            let run = job.run_side(&mut prepared, side, &name);
+            runs.push(run.instrument(span).await?);
         }
         prepared.discard().await?;
         job.finish(runs)
@@ -177,6 +180,10 @@ impl JobContext {
         let n = NEXT_DIR.fetch_add(1, Ordering::Relaxed);
         self.work.join(format!("{n}-{krate}"))
     }
+}
+
+fn preparing() -> tracing::Span {
+    tracing::info_span!("prepare")
 }
 
 /// A job under way.

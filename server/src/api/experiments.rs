@@ -17,6 +17,7 @@ use ejecta_core::lifecycle::State as Stage;
 use ejecta_core::protocol::{ReadyRequest, UnableRequest};
 use serde::Deserialize;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use super::error::ApiError;
 use super::extract::{AgentName, Body, Whoever};
@@ -77,7 +78,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Command {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ExperimentError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(ApiError::panicked()),
     }

@@ -13,6 +13,7 @@ use ejecta_core::protocol::{
     SubmitRequest, SubmitResponse,
 };
 use serde::Deserialize;
+use tracing::Instrument as _;
 
 use super::error::ApiError;
 use super::extract::{AgentName, Body, body_bytes, parse};
@@ -23,7 +24,7 @@ use crate::coordinator::{Coordinator, CoordinatorError};
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, CoordinatorError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(ApiError::panicked()),
     }

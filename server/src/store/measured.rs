@@ -11,6 +11,7 @@ use ejecta_core::lifecycle::{Change, State};
 use ejecta_core::outcome::JobRecord;
 use ejecta_core::plan::PlanEntry;
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 use super::{
     AgentRecord, Beats, Claim, Claimed, Counts, Edit, EditEnd, EntryResult, EntryVerdicts, Expired,
@@ -36,7 +37,8 @@ impl Measured {
 macro_rules! timed {
     ($self:ident.$verb:ident($($argument:expr),*)) => {{
         let begun = Instant::now();
-        let ended = $self.store.$verb($($argument),*).await;
+        let span = tracing::info_span!("store", otel.name = concat!("store ", stringify!($verb)));
+        let ended = $self.store.$verb($($argument),*).instrument(span).await;
         let error = ended.as_ref().err();
         $self.telemetry.store_call(stringify!($verb), begun.elapsed(), error);
         ended

@@ -13,9 +13,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use ejecta_core::traffic::Traffic;
 
+use tracing::Instrument as _;
+
 use super::exposition::{CALLS, Exposition, Histogram, JOBS, Kind, float};
 use crate::event::Event;
 use crate::store::{ErrorClass, StoreError};
+use crate::traces;
 
 /// The route of requests that met none.
 const NO_ROUTE: &str = "none";
@@ -134,12 +137,12 @@ impl Telemetry {
     }
 
     /// A request was answered.
-    pub fn request(&self, method: &Method, route: Option<&str>, status: u16, took: Duration) {
+    pub fn request(&self, method: &'static str, route: Option<&str>, status: u16, took: Duration) {
         let route = route.unwrap_or(NO_ROUTE);
         let mut counted = self.counted();
         *counted
             .requests
-            .entry((method_name(method), route.to_owned(), status))
+            .entry((method, route.to_owned(), status))
             .or_default() += 1;
         counted
             .request_time
@@ -273,10 +276,13 @@ pub(crate) async fn count_requests(
     next: Next,
 ) -> Response {
     let begun = Instant::now();
-    let method = request.method().clone();
+    let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
     let route = route.as_ref().map(MatchedPath::as_str);
-    telemetry.request(&method, route, response.status().as_u16(), begun.elapsed());
+    let span = traces::request(method, route, request.headers());
+    let response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    traces::answered(&span, status);
+    telemetry.request(method, route, status, begun.elapsed());
     response
 }
