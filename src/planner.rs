@@ -27,7 +27,7 @@ pub async fn draw(
     } else {
         Plan::new(selected.crates, denylist, place.seed)
     };
-    let mut kept = BTreeMap::new();
+    let mut kept = BTreeMap::from([(facts::DENYLIST, json!(denylist.used()))]);
     if let Some(snapshot) = &selected.snapshot {
         kept.insert(facts::SNAPSHOT, json!(snapshot));
     }

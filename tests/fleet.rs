@@ -94,6 +94,11 @@ fn an_experiment_from_its_making_to_its_report_and_a_retry(fleet: &Fleet) {
     assert_eq!(found.len(), 4, "{found:?}");
     assert!(found.iter().all(|(_, v)| expected.contains(&v.as_str())));
     assert_eq!(results["experiment"]["complete"], true);
+    let denylist = &results["experiment"]["denylist_used"];
+    assert_eq!(denylist["name"], "the one that comes with Ejecta");
+    let (_, overview) = page(fleet, "/reports/first/");
+    let sha = denylist["sha256"].as_str().expect("a digest");
+    assert!(overview.contains(&format!("SHA-256 {}", &sha[..12])));
     let sandbox = &results["experiment"]["sandbox"];
     assert!(
         sandbox.as_str().is_some_and(|s| s.starts_with("native")),

@@ -15,7 +15,8 @@ use std::str::FromStr;
 
 use indexmap::IndexMap;
 use semver::VersionReq;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::krate::{Crate, CrateName};
 use crate::overrides::{LimitError, LimitOverrides};
@@ -119,6 +120,30 @@ impl Written {
 pub struct Denylist {
     /// By canonical name.
     entries: IndexMap<String, Entry>,
+    used: DenylistUsed,
+}
+
+/// Which denylist counted, so that another run can be held against the same one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenylistUsed {
+    /// What it is called, for people: `none` where none counted.
+    pub name: String,
+    /// How many crates it names.
+    pub crates: u64,
+    /// The SHA-256 of its text, in hexadecimal; `null` for none.
+    pub sha256: Option<String>,
+}
+
+impl Default for DenylistUsed {
+    /// None.
+    fn default() -> Self {
+        Self {
+            name: "none".to_owned(),
+            crates: 0,
+            sha256: None,
+        }
+    }
 }
 
 impl FromStr for Denylist {
@@ -135,11 +160,32 @@ impl FromStr for Denylist {
             }
             entries.insert(name.canonical(), entry);
         }
-        Ok(Self { entries })
+        let used = DenylistUsed {
+            name: "a denylist".to_owned(),
+            crates: entries.len() as u64,
+            sha256: Some(sha256(text)),
+        };
+        Ok(Self { entries, used })
     }
 }
 
+fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Denylist {
+    /// The same, with a name for people.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.used.name = name.into();
+        self
+    }
+
+    /// Which one it is.
+    pub fn used(&self) -> &DenylistUsed {
+        &self.used
+    }
+
     /// How many crates it names.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -189,6 +235,19 @@ mod tests {
 
     fn error(text: &str) -> String {
         text.parse::<Denylist>().expect_err(text).to_string()
+    }
+
+    #[test]
+    fn which_one_counts_can_be_told() {
+        let text = "[crates.a]\nskip = true\nreason = \"r\"";
+        let list: Denylist = text.parse().expect("valid");
+        let used = list.named("ours").used().clone();
+        assert_eq!((used.name.as_str(), used.crates), ("ours", 1));
+        let sha256 = used.sha256.expect("of a text");
+        assert_eq!(sha256.len(), 64);
+        let other: Denylist = format!("{text}\n# more").parse().expect("valid");
+        assert_ne!(other.used().sha256, Some(sha256), "another text");
+        assert_eq!(Denylist::default().used().name, "none");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use boon::{Compiler, SchemaIndex, Schemas};
 use ejecta_core::cluster::CauseKind;
 use ejecta_core::compare::{Tally, UnitComparison, UnitVerdict, Verdict};
+use ejecta_core::denylist::DenylistUsed;
 use ejecta_core::experiment::{BaselineRuns, CapLints, Compare, LockfilePolicy};
 use ejecta_core::git::{Commit, GitUrl};
 use ejecta_core::krate::Source;
@@ -196,6 +197,7 @@ fn the_schema_has_every_field_and_no_other() {
         ("ExperimentInfo", fields::<ExperimentInfo>()),
         ("Toolchain", fields::<Toolchain>()),
         ("RegistryInfo", fields::<RegistryInfo>()),
+        ("DenylistUsed", fields::<DenylistUsed>()),
         ("Limits", fields::<Limits>()),
         ("LimitOverrides", fields::<LimitOverrides>()),
         ("NotCovered", fields::<NotCovered>()),

@@ -57,6 +57,7 @@ pub async fn input(store: &dyn Store, experiment: &Experiment) -> Result<Input, 
         image: None,
         runtime: None,
         denylist: None,
+        denylist_used: fact(&facts, facts::DENYLIST),
         snapshot: fact(&facts, facts::SNAPSHOT),
         popularity: fact::<String>(&facts, facts::POPULARITY)
             .and_then(|text| serde_json::from_str(&text).ok())

@@ -17,6 +17,8 @@ pub const PATCHES: &str = "patches";
 pub const SANDBOX: &str = "sandbox";
 /// Which state of the registry the crates were chosen from.
 pub const SNAPSHOT: &str = "snapshot";
+/// Which denylist counted when the plan was made.
+pub const DENYLIST: &str = "denylist";
 /// What the crates mean to others, as JSON in a text: it is long, and seldom read.
 pub const POPULARITY: &str = "popularity";
 /// Requests to the registry, of all runs together.

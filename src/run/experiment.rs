@@ -255,19 +255,18 @@ pub fn resume_command(dir: &Path) -> String {
 /// # Errors
 /// [`Failure`] that names the file and the entry.
 pub fn denylist(file: Option<&Path>) -> Result<Denylist, Failure> {
-    let (name, text) = match file {
-        None => (
-            "the denylist that comes with ejecta".to_owned(),
-            DENYLIST.to_owned(),
-        ),
-        Some(path) => {
-            let text = fs_err::read_to_string(path)
-                .map_err(|e| Failure::to(format!("read the denylist: {e}")))?;
-            (format!("`{}`", path.display()), text)
-        }
+    let Some(path) = file else {
+        let list: Result<Denylist, _> = DENYLIST.parse();
+        let list = list.map_err(|e| Failure::input(format!("the denylist of ejecta: {e}")));
+        return Ok(list?.named("the one that comes with Ejecta"));
     };
-    text.parse()
-        .map_err(|e| Failure::input(format!("{name}: {e}")))
+    let text =
+        fs_err::read_to_string(path).map_err(|e| Failure::to(format!("read the denylist: {e}")))?;
+    let list: Result<Denylist, _> = text.parse();
+    let list = list.map_err(|e| Failure::input(format!("`{}`: {e}", path.display())))?;
+    // Reports are for others: where the file is on this machine is nobody's business.
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok(list.named(name.display().to_string()))
 }
 
 fn config(args: &ChoiceArgs) -> Result<Config, Failure> {

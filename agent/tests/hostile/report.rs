@@ -32,6 +32,7 @@ pub fn harmless(found: &[Found]) -> Result<(), String> {
         image: None,
         runtime: None,
         denylist: None,
+        denylist_used: None,
         snapshot: None,
         popularity: std::collections::BTreeMap::new(),
         traffic: None,

@@ -144,6 +144,7 @@ pub fn experiment_info(input: &Input, complete: bool) -> ExperimentInfo {
         image: input.image.clone(),
         runtime: input.runtime.clone(),
         denylist: input.denylist.clone(),
+        denylist_used: input.denylist_used.clone(),
         created: Some(experiment.created),
         started: input.started,
         finished: input.finished,

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::denylist::DenylistUsed;
 use crate::experiment::Experiment;
 use crate::krate::CrateName;
 use crate::mode::Scope;
@@ -63,6 +64,8 @@ pub struct Input {
     pub runtime: Option<String>,
     /// The file of the denylist, as it was named; `None` for the one that comes with ejecta.
     pub denylist: Option<String>,
+    /// Which denylist counted, where that is known.
+    pub denylist_used: Option<DenylistUsed>,
     /// Which state of the registry the crates were chosen from; see
     /// [`model::ExperimentInfo::snapshot`].
     pub snapshot: Option<String>,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::history::Known;
 use crate::cluster::{CauseKind, ClusterId};
 use crate::compare::{UnitComparison, Verdict};
+use crate::denylist::DenylistUsed;
 use crate::experiment::{BaselineRuns, CapLints, Compare, ExperimentName, LockfilePolicy};
 use crate::krate::{CrateId, CrateName, Source};
 use crate::limits::{LimitStop, Limits};
@@ -113,6 +114,9 @@ pub struct ExperimentInfo {
     /// The file of the denylist as it was named, where it is not the one that comes with ejecta.
     #[serde(default)]
     pub denylist: Option<String>,
+    /// Which denylist counted. `null` where it is not known.
+    #[serde(default)]
+    pub denylist_used: Option<DenylistUsed>,
     /// When the experiment was created.
     #[serde(default)]
     pub created: Option<Timestamp>,

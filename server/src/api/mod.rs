@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{ACCEPT, AUTHORIZATION};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -129,7 +129,7 @@ impl Service {
             .nest("/api/v1", api)
             .merge(watching)
             .merge(self.open)
-            .fallback(error::no_such_path)
+            .fallback(no_such_page)
             .method_not_allowed_fallback(error::wrong_method)
             .layer(from_fn_with_state(telemetry, watch::count_requests))
             .layer(from_fn(error::log_requests))
@@ -250,4 +250,14 @@ async fn enter(
 fn too_many(what: &str) -> ApiError {
     let message = format!("{what}; try again, more slowly");
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+}
+
+/// A path outside the API that there is not: told as a page to those who read pages.
+async fn no_such_page(uri: Uri, headers: HeaderMap) -> Response {
+    let error = error::no_such_path(uri).await;
+    let wanted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    match wanted.is_some_and(|accept| accept.contains("text/html")) {
+        true => watch::problem(error),
+        false => error.into_response(),
+    }
 }

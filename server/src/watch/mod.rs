@@ -32,6 +32,7 @@ use follow::Hub;
 pub use telemetry::Telemetry;
 
 pub(crate) use metrics::metrics;
+pub(crate) use pages::problem;
 pub(crate) use ready::readyz;
 pub(crate) use telemetry::count_requests;
 

@@ -114,6 +114,29 @@ async fn fleet() -> Server {
 }
 
 #[tokio::test]
+async fn a_path_that_there_is_not_is_a_page_for_people_and_json_for_programs() {
+    let server = Server::watched(OPEN).await;
+    let ask = async |path: &str, accept: &str| {
+        let headers = format!("accept: {accept}\r\n");
+        server.send("GET", path, &headers, "").await
+    };
+    let page = ask("/no/%3Ci%3Esuch", "text/html,application/xhtml+xml,*/*;q=0.8").await;
+    assert_eq!(page.status, 404);
+    assert!(
+        page.head.contains("content-type: text/html"),
+        "{}",
+        page.head
+    );
+    assert!(page.body.contains("There is nothing here"), "{}", page.body);
+    assert!(!page.body.contains("<i>"), "{}", page.body);
+    for (path, accept) in [("/none", "*/*"), ("/api/v1/none", "text/html")] {
+        let answer = ask(path, accept).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.body.starts_with("{\"error\""), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn the_queue_says_what_runs_and_waits() {
     let server = fleet().await;
     let page = look(&server, "/").await;

@@ -298,6 +298,17 @@ fn traffic(site: &Site<'_>) -> Vec<Fact> {
         .collect()
 }
 
+fn denylist(e: &ExperimentInfo) -> String {
+    let Some(used) = &e.denylist_used else {
+        let file = e.denylist.as_deref();
+        return file.unwrap_or("the one that comes with Ejecta").to_owned();
+    };
+    match used.sha256.as_deref().and_then(|sha| sha.get(..12)) {
+        Some(sha) => format!("{}: {} crates, SHA-256 {sha}", used.name, used.crates),
+        None => used.name.clone(),
+    }
+}
+
 fn facts(e: &ExperimentInfo) -> Vec<Fact> {
     let time = |t: Timestamp| t.strftime("%Y-%m-%d %H:%M UTC").to_string();
     let mut facts = vec![
@@ -308,12 +319,7 @@ fn facts(e: &ExperimentInfo) -> Vec<Fact> {
         fact("baseline runs", e.baseline_runs.name()),
         fact("lint cap", e.cap_lints.name()),
         fact("seed", e.seed.to_string()),
-        fact(
-            "denylist",
-            e.denylist
-                .as_deref()
-                .unwrap_or("the one that comes with Ejecta"),
-        ),
+        fact("denylist", denylist(e)),
     ];
     if e.compare != Compare::default() {
         facts.push(fact("compared", e.compare.name()));

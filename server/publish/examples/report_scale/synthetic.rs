@@ -389,6 +389,7 @@ pub fn input(crates: u64) -> Input {
         image: None,
         runtime: None,
         denylist: None,
+        denylist_used: None,
         snapshot: Some("2026-05-19T02:00:31Z".to_owned()),
         popularity: known.collect(),
         traffic: Some(

@@ -181,6 +181,11 @@ impl IntoResponse for Problem {
     }
 }
 
+/// An error as a page.
+pub(crate) fn problem(error: ApiError) -> Response {
+    Problem(error).into_response()
+}
+
 #[derive(Template)]
 #[template(path = "problem.html")]
 struct ProblemPage<'a> {
