@@ -117,10 +117,14 @@ async fn fleet() -> Server {
 async fn a_path_that_there_is_not_is_a_page_for_people_and_json_for_programs() {
     let server = Server::watched(OPEN).await;
     let ask = async |path: &str, accept: &str| {
-        let headers = format!("accept: {accept}\r\n");
+        let headers = format!("{}accept: {accept}\r\n", authorization());
         server.send("GET", path, &headers, "").await
     };
-    let page = ask("/no/%3Ci%3Esuch", "text/html,application/xhtml+xml,*/*;q=0.8").await;
+    let page = ask(
+        "/no/%3Ci%3Esuch",
+        "text/html,application/xhtml+xml,*/*;q=0.8",
+    )
+    .await;
     assert_eq!(page.status, 404);
     assert!(
         page.head.contains("content-type: text/html"),
