@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- 7000 70000 700000
-cargo build --release --quiet -p ejecta-publish --example report_scale
+cargo build --release --quiet --workspace --example report_scale
 cargo test --workspace --quiet --test browser --no-run
 work=${KEEP:-$(mktemp -d "${TMPDIR:-/tmp}/ejecta-report.XXXXXX")}
 mkdir -p "$work"

@@ -346,9 +346,16 @@ fn two_servers_share_one_database() {
         "list:planted-lib,passes,has-dependency,leaf,program,warns",
         &[],
     );
+    // Whoever follows at one of them sees what the other takes in.
+    let token = fs_err::read_to_string(fleet.token("read")).expect("a token");
+    let told = reports::follow(&fleet.address(), "e", token.trim());
     let (ended, _) = fleet.experiment_json(&["watch", "e", "--every", "1"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(verdicts(&fleet.results("e")).len(), 6);
+    let all = verdicts(&fleet.results("e"));
+    assert_eq!(all.len(), 6);
+    for (krate, _) in all {
+        assert!(told.contains(&krate), "{krate} is not told:\n{told}");
+    }
     let wrote = |log: &str| log.matches("wrote a report").count();
     assert_eq!(wrote(&first.log()) + wrote(&second.log()), 1, "once");
     for agent in &agents {

@@ -26,6 +26,24 @@ pub fn page(fleet: &Fleet, path: &str) -> (u16, String) {
     (status.expect("a status"), body.to_owned())
 }
 
+/// What a server tells those who follow an experiment, to the end.
+pub fn follow(address: &str, name: &str, token: &str) -> String {
+    let mut stream = TcpStream::connect(&address["http://".len()..]).expect("it listens");
+    let limit = Some(Duration::from_secs(120));
+    stream.set_read_timeout(limit).expect("a socket has one");
+    let path = format!("/api/v1/experiments/{name}/events?after=0");
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\n\r\n"
+    )
+    .expect("sent");
+    let mut told = String::new();
+    stream
+        .read_to_string(&mut told)
+        .expect("events, and an end");
+    told
+}
+
 #[test]
 fn what_is_known_of_an_experiment_that_runs_has_pages() {
     let fleet = fleet(None, "[watching]\npublic = true\n");
