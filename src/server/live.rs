@@ -39,8 +39,8 @@ const WAIT: Duration = Duration::from_secs(10);
 /// Where the pages are, below the directory of reports. No experiment is called so.
 const DIRECTORY: &str = ".live";
 /// The file that whoever has a directory holds a lock on; so does whoever makes or removes one, on
-/// the one beside all of them.
-const LOCK: &str = "lock";
+/// the one beside all of them. No experiment is called so.
+const LOCK: &str = ".lock";
 
 /// The pages of experiments that run.
 pub struct Live {

@@ -151,7 +151,10 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
         files: files.clone(),
         bucket: config.reports.s3.as_ref().map(open_bucket).transpose()?,
     };
-    let live = Arc::new(Live::open(reports.clone())?);
+    let live = match config.watching.public {
+        true => Some(Arc::new(Live::open(reports.clone())?)),
+        false => None,
+    };
     let reporter = Reporter::new(store, Arc::new(reports), clock, process_name());
     let mut service = Service::new(Arc::clone(&coordinator), gate)
         .with_experiments(experiments)
@@ -159,7 +162,7 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
     if files.are_shown_here() {
         service = service.with_open_routes(files.routes());
     }
-    if config.watching.public {
+    if let Some(live) = &live {
         service = service.with_open_routes(live.routes());
     }
     if let Some(bot) = &bot {
@@ -171,7 +174,9 @@ pub async fn server(args: &ServerArgs) -> Result<Exit, Failure> {
     let tasks = TaskTracker::new();
     tasks.spawn(sweeping(Arc::clone(&coordinator), stop.clone()));
     tasks.spawn(pruning(Arc::clone(&coordinator), stop.clone()));
-    tasks.spawn(tidying(live, stop.clone()));
+    if let Some(live) = live {
+        tasks.spawn(tidying(live, stop.clone()));
+    }
     if let Some(certificate) = certificate {
         tasks.spawn(renewing(certificate, stop.clone()));
     }

@@ -1,9 +1,7 @@
 //! The second time that crates go by: everything is rendered, and put.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 
-use base64::Engine as _;
 use ejecta_core::cluster::ClusterId;
 use ejecta_core::compare::Verdict;
 use ejecta_core::job::LeaseId;
@@ -14,18 +12,18 @@ use ejecta_core::outcome::Side;
 use ejecta_core::report::model::{ClusterResult, CrateResult, Results, SCHEMA, SideResult};
 use ejecta_core::report::pages::{
     self, ALL_HAVE_PAGES, BODIES, CLUSTER_ROWS, ClusterParts, CrateParts, Download, FirstSeen,
-    LIST_ROWS, MAX_MEMBERS, Site, assets, badge,
+    MAX_MEMBERS, Site, assets, badge,
 };
 use ejecta_core::report::{html, junit, markdown, members, retry};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
 
 use crate::archive::Archives;
 use crate::error::io;
 use crate::gather::Gathered;
+use crate::lists::Lists;
 use crate::logs::{LogReader, LogRef};
-use crate::sink::{Body, ReportFile, ReportSink, kind_of};
+use crate::out::{Out, Text};
+use crate::sink::ReportSink;
 use crate::spool::Spooled;
 use crate::{BADGE, JUNIT, ONE_PAGE, Options, PAGE, PublishError, Published, RESULTS, SUMMARY};
 
@@ -124,142 +122,6 @@ fn wanted(clusters: &[ClusterResult]) -> BTreeSet<&CrateId> {
 /// The crates of a cluster that its page tells in full.
 fn first_members(cluster: &ClusterResult) -> impl Iterator<Item = &CrateId> {
     cluster.crates.iter().chain(&cluster.also).take(MAX_MEMBERS)
-}
-
-/// Puts files, and counts them.
-struct Out<'a> {
-    sink: &'a dyn ReportSink,
-    encode: bool,
-    files: u64,
-    bytes: u64,
-}
-
-impl Out<'_> {
-    async fn text(&mut self, name: &str, text: String) -> Result<u64, PublishError> {
-        let kind = kind_of(name);
-        let bytes = text.into_bytes();
-        let size = bytes.len() as u64;
-        let (bytes, content_encoding) = if self.encode && kind.compressible {
-            (gzip(&bytes).map_err(io("compress", name))?, Some("gzip"))
-        } else {
-            (bytes, None)
-        };
-        self.count(size);
-        let file = ReportFile {
-            name,
-            content_type: kind.content_type,
-            content_encoding,
-            cache_control: kind.cache_control,
-            body: Body::Bytes(bytes),
-        };
-        self.sink.put(file).await?;
-        Ok(size)
-    }
-
-    /// Puts a file from disk; a large text goes gzipped where the sink keeps that in mind.
-    async fn file(&mut self, name: &str, from: &NamedTempFile) -> Result<u64, PublishError> {
-        let kind = kind_of(name);
-        let size = from.as_file().metadata().map_err(io("read", name))?.len();
-        let encoded = if self.encode && kind.compressible {
-            Some(gzip_file(from).map_err(io("compress", name))?)
-        } else {
-            None
-        };
-        self.count(size);
-        let file = ReportFile {
-            name,
-            content_type: kind.content_type,
-            content_encoding: encoded.as_ref().map(|_| "gzip"),
-            cache_control: kind.cache_control,
-            body: Body::File(encoded.as_ref().unwrap_or(from).path()),
-        };
-        self.sink.put(file).await?;
-        Ok(size)
-    }
-
-    /// Puts a part of the data: a script that hands gzip in base64 to the script of the pages.
-    async fn data(&mut self, site: &Site<'_>, key: &str, json: &str) -> Result<(), PublishError> {
-        let packed = gzip(json.as_bytes()).map_err(io("compress", key))?;
-        let packed = base64::engine::general_purpose::STANDARD.encode(packed);
-        let script = format!("ejectaData(\"{key}\",\"{packed}\")\n");
-        self.text(&format!("{}{key}.js", site.data()), script)
-            .await?;
-        Ok(())
-    }
-
-    fn count(&mut self, bytes: u64) {
-        self.files += 1;
-        self.bytes += bytes;
-    }
-}
-
-fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 3), Compression::new(6));
-    encoder.write_all(bytes)?;
-    encoder.finish()
-}
-
-fn gzip_file(from: &NamedTempFile) -> std::io::Result<NamedTempFile> {
-    let mut encoder = GzEncoder::new(NamedTempFile::new()?, Compression::new(6));
-    std::io::copy(&mut fs_err::File::open(from.path())?, &mut encoder)?;
-    encoder.finish()
-}
-
-/// The rows of lists that are not on a page yet.
-struct Lists {
-    open: BTreeMap<Option<Verdict>, List>,
-}
-
-struct List {
-    rows: String,
-    count: usize,
-    page: usize,
-    all: usize,
-}
-
-impl Lists {
-    fn new(site: &Site<'_>) -> Self {
-        let all = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let mut open = BTreeMap::new();
-        let mut add = |key, n| {
-            if n > 0 {
-                let list = List {
-                    rows: String::new(),
-                    count: 0,
-                    page: 0,
-                    all: n,
-                };
-                open.insert(key, list);
-            }
-        };
-        for verdict in Verdict::ALL {
-            add(Some(verdict), all(site.overall.total(verdict).into()));
-        }
-        add(None, all(site.overall.crates - site.overall.covered));
-        Self { open }
-    }
-
-    /// Adds a row; gives a page that is full, or the last one: its path and its text.
-    fn add(
-        &mut self,
-        site: &Site<'_>,
-        key: Option<Verdict>,
-        row: &str,
-    ) -> Option<(String, String)> {
-        let list = self.open.get_mut(&key)?;
-        list.rows.push_str(row);
-        list.count += 1;
-        let done = list.page * LIST_ROWS + list.count >= list.all;
-        if list.count < LIST_ROWS && !done {
-            return None;
-        }
-        list.page += 1;
-        list.count = 0;
-        let rows = std::mem::take(&mut list.rows);
-        let page = pages::list_page(site, key, list.page, list.all, &rows);
-        let name = key.map_or(pages::NOT_COMPARED, Verdict::name);
-        Some((pages::list_path(name, list.page), page))
-    }
 }
 
 /// Everything that the second time needs.
@@ -596,28 +458,4 @@ fn lease(leases: &[(Scope, LeaseId)], tier: Scope) -> Option<&LeaseId> {
         .iter()
         .find(|(of, _)| *of == tier)
         .map(|(_, lease)| lease)
-}
-
-/// A long text on its way to a file.
-struct Text {
-    file: std::io::BufWriter<NamedTempFile>,
-}
-
-impl Text {
-    fn new(file: NamedTempFile) -> Self {
-        Self {
-            file: std::io::BufWriter::with_capacity(1 << 17, file),
-        }
-    }
-
-    fn add(&mut self, text: &str) -> Result<(), PublishError> {
-        let written = self.file.write_all(text.as_bytes());
-        written.map_err(io("write", "a temporary file"))
-    }
-
-    fn done(self) -> Result<NamedTempFile, PublishError> {
-        let file = self.file.into_inner();
-        let file = file.map_err(std::io::IntoInnerError::into_error);
-        file.map_err(io("write", "a temporary file"))
-    }
 }
