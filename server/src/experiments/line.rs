@@ -143,6 +143,8 @@ impl Experiments {
         let waits = |at: usize| line.all[at].counts.tiers.iter().any(|tier| tier.queued > 0);
         let in_vain = at.filter(|at| waits(*at));
         let in_vain = in_vain.and_then(|_| unmet(&filed.requirements, &line.alive));
+        // Nobody knows when an agent comes that has it.
+        let in_time = at.filter(|_| in_vain.is_none());
         let text = |fact: Option<Value>| fact.as_ref().and_then(Value::as_str).map(str::to_owned);
         Ok(Shown {
             counts: match at {
@@ -151,7 +153,7 @@ impl Experiments {
             },
             verdicts: self.store.verdict_counts(&name).await?,
             place,
-            estimate: at.map(|at| line.estimates[at]).unwrap_or_default(),
+            estimate: in_time.map(|at| line.estimates[at]).unwrap_or_default(),
             report: text(self.store.fact(&name, facts::REPORT).await?),
             problem: text(self.store.fact(&name, facts::PROBLEM).await?),
             in_vain,

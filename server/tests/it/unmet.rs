@@ -1,14 +1,19 @@
 //! An experiment that asks for what no agent has says so, wherever one looks, until one has it.
 
+use std::sync::atomic::Ordering;
+
 use ejecta_core::client::ExperimentView;
 use serde_json::{Value, json};
 
-use crate::client::{Server, TOKEN};
+use crate::client::{Server, TOKEN, submission};
+
+async fn view(server: &Server, reader: &str) -> ExperimentView {
+    let path = "/experiments/wants";
+    server.by(Some(reader), "GET", path, "").await.json()
+}
 
 async fn problem(server: &Server, reader: &str) -> Option<String> {
-    let path = "/experiments/wants";
-    let shown = server.by(Some(reader), "GET", path, "").await;
-    shown.json::<ExperimentView>().problem
+    view(server, reader).await.problem
 }
 
 async fn claim(server: &Server, capabilities: &Value) {
@@ -36,9 +41,16 @@ async fn what_no_agent_has_is_said_on_the_page_by_the_api_and_in_the_metrics() {
     let says = "it waits for an agent with gpu=yes, and no agent is alive";
     assert_eq!(problem(&server, &person).await.as_deref(), Some(says));
 
+    // How fast the fleet is, is known.
+    server.now.store(10, Ordering::SeqCst);
+    let held = server.next().await;
+    server.now.store(20, Ordering::SeqCst);
+    server.post("submit", &submission(&held, "fine\n")).await;
     claim(&server, &json!({"os": "linux"})).await;
     let says = "it waits for an agent with gpu=yes, which no agent that is alive has";
     assert_eq!(problem(&server, &person).await.as_deref(), Some(says));
+    let now = view(&server, &person).await;
+    assert_eq!((now.starts, now.ends), (None, None), "nobody knows");
     for page in ["/", "/experiments/wants"] {
         let page = server.read(page).await;
         assert!(page.body.contains(says), "{}", page.body);
@@ -51,5 +63,7 @@ async fn what_no_agent_has_is_said_on_the_page_by_the_api_and_in_the_metrics() {
 
     // The page and the figures are of the last seconds; the API is of now.
     claim(&server, &json!({"gpu": "yes"})).await;
-    assert_eq!(problem(&server, &person).await, None);
+    let now = view(&server, &person).await;
+    assert_eq!(now.problem, None);
+    assert!(now.ends.is_some(), "it is under way: {now:?}");
 }
