@@ -142,17 +142,19 @@ fn a_job_is_one_trace_from_its_agent_into_the_store() {
 }
 
 #[test]
-fn a_collector_that_is_away_holds_nobody_up() {
+fn a_collector_that_is_away_or_none_holds_nobody_up() {
     let away = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let away = format!("http://{}", away.expect("a free port"));
     let fleet = Fleet::new(Lab::new(env!("CARGO_BIN_EXE_ejecta")), None, "");
-    let server = fleet.server_with(|command| {
-        command.args(["--otlp", &away]);
-    });
-    let listed = fleet.experiment(&["list"]);
-    assert_eq!(listed.code, Some(0), "{listed:?}");
-    let (code, log) = server.stop();
-    assert_eq!(code, Some(0), "{log}");
+    for address in [away.as_str(), ""] {
+        let server = fleet.server_with(|command| {
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", address);
+        });
+        let listed = fleet.experiment(&["list"]);
+        assert_eq!(listed.code, Some(0), "{listed:?}");
+        let (code, log) = server.stop();
+        assert_eq!(code, Some(0), "{address:?} {log}");
+    }
 }
 
 #[test]

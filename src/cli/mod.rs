@@ -63,7 +63,12 @@ impl Cli {
             Command::Agent(args) => ("ejecta-agent", &args.logging),
             _ => return None,
         };
-        logging.otlp.as_deref().map(|address| (service, address))
+        // An empty variable is none, says OpenTelemetry's specification of them.
+        let address = logging
+            .otlp
+            .as_deref()
+            .filter(|address| !address.is_empty());
+        address.map(|address| (service, address))
     }
 }
 
