@@ -39,12 +39,7 @@ pub async fn agent(args: &AgentArgs) -> Result<Exit, Failure> {
     let capabilities = capabilities(&args.capabilities, at_once)?;
     let (store_dir, registry) = machine::open_registry(&args.registry)?;
     run::clear(&home.work())?;
-    let wish = Wish {
-        sandbox: args.sandbox,
-        image: args.image.clone(),
-        runtime: args.runtime.clone(),
-    };
-    let opened = Repositories::new(wish, &home.dir, &store_dir);
+    let opened = Repositories::new(Wish::of(&args.sandbox), &home.dir, &store_dir);
     let repositories::Opened {
         chosen,
         store: repositories,

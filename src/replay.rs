@@ -15,7 +15,7 @@ use ejecta_core::report::model::{CrateResult, ExperimentInfo};
 use ejecta_core::report::{first_error, pages};
 use ejecta_server::publish;
 
-use crate::cli::{ChoiceArgs, MessageFormat, ReplayArgs, RunArgs};
+use crate::cli::{ChoiceArgs, MessageFormat, ReplayArgs, RunArgs, SandboxArgs};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::report::{published_file, read_results};
@@ -209,9 +209,11 @@ fn run_args(
             timeout: limits.wall_seconds,
             seed: experiment.seed,
         },
-        sandbox: args.sandbox,
-        image: experiment.image.clone(),
-        runtime: experiment.runtime.clone(),
+        sandbox: SandboxArgs {
+            sandbox: args.sandbox,
+            image: experiment.image.clone(),
+            runtime: experiment.runtime.clone(),
+        },
         jobs: Some(1),
         denylist: None,
         registry: registry_args(args, experiment),

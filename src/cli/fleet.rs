@@ -11,7 +11,7 @@ use ejecta_core::mode::{Mode, Scope};
 use ejecta_core::toolchain::ToolchainSpec;
 use ejecta_server::auth::Permission;
 
-use super::{ChoiceArgs, MessageFormat, RegistryArgs, SandboxChoice, ToolchainArgs};
+use super::{ChoiceArgs, MessageFormat, RegistryArgs, SandboxArgs, ToolchainArgs};
 
 /// `ejecta server`.
 #[derive(Debug, Clone, Args)]
@@ -82,15 +82,8 @@ pub struct AgentArgs {
     /// Where finished results wait until the server has them [default: `spool` in `--dir`]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
-    /// How crates are isolated
-    #[arg(long, value_enum, default_value_t = SandboxChoice::Auto)]
-    pub sandbox: SandboxChoice,
-    /// The userland inside Docker; without it, this machine's own /usr, read-only
-    #[arg(long, value_name = "IMAGE")]
-    pub image: Option<String>,
-    /// Another OCI runtime of the Docker daemon, such as runsc
-    #[arg(long, value_name = "RUNTIME")]
-    pub runtime: Option<String>,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     #[command(flatten)]
     pub registry: RegistryArgs,
     #[command(flatten)]

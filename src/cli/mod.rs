@@ -182,12 +182,9 @@ impl ChoiceArgs {
     }
 }
 
-/// `ejecta run`.
+/// Where crates run.
 #[derive(Debug, Clone, Args)]
-#[command(after_long_help = RUN_EXAMPLES)]
-pub struct RunArgs {
-    #[command(flatten)]
-    pub choices: ChoiceArgs,
+pub struct SandboxArgs {
     /// How crates are isolated
     #[arg(long, value_enum, default_value_t = SandboxChoice::Auto)]
     pub sandbox: SandboxChoice,
@@ -197,6 +194,16 @@ pub struct RunArgs {
     /// Another OCI runtime of the Docker daemon, such as runsc
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
+}
+
+/// `ejecta run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// Crates at once [default: the number of processors]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,

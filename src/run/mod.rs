@@ -127,7 +127,7 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Failure> {
         Some(begun) => begun.home.dir.clone(),
         None => experiment::directory(&args, started)?,
     };
-    let repositories = Repositories::new(Wish::of(&args), &dir, &store_dir);
+    let repositories = Repositories::new(Wish::of(&args.sandbox), &dir, &store_dir);
     let begun = match resumed {
         Some(begun) => begun,
         None => {

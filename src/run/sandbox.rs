@@ -7,7 +7,7 @@ use ejecta_agent::sandbox::docker::{DockerOptions, DockerSandbox};
 use ejecta_agent::sandbox::native::{NativeOptions, NativeSandbox};
 use ejecta_agent::sandbox::{Sandbox, SandboxError};
 
-use crate::cli::{RunArgs, SandboxChoice};
+use crate::cli::{SandboxArgs, SandboxChoice};
 use crate::error::Failure;
 
 /// Which sandbox somebody asked for.
@@ -22,8 +22,8 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// That of a run's command line.
-    pub fn of(args: &RunArgs) -> Self {
+    /// That of a command line.
+    pub fn of(args: &SandboxArgs) -> Self {
         Self {
             sandbox: args.sandbox,
             image: args.image.clone(),

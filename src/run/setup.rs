@@ -31,8 +31,8 @@ impl Setup {
         Self {
             registry: args.registry.url.clone(),
             store: args.registry.store.as_ref().map(absolute),
-            image: args.image.clone(),
-            runtime: args.runtime.clone(),
+            image: args.sandbox.image.clone(),
+            runtime: args.sandbox.runtime.clone(),
             toolchain_server: args.toolchains.toolchain_server.clone(),
             denylist: args
                 .denylist
@@ -88,7 +88,7 @@ impl Setup {
         args.registry.store = args.registry.store.take().or(self.store);
         let server = args.toolchains.toolchain_server.take();
         args.toolchains.toolchain_server = server.or(self.toolchain_server);
-        args.image = self.image;
-        args.runtime = self.runtime;
+        args.sandbox.image = self.image;
+        args.sandbox.runtime = self.runtime;
     }
 }
